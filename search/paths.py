@@ -1,0 +1,106 @@
+"""Where everything of a study lies; the only place that knows file names."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.errors import InputError
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The files of one study below `results/<name>` and `tensorboard_logs/<name>`."""
+
+    results_dir: Path
+    logs_dir: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.results_dir / self.name
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "study.json"
+
+    @property
+    def trials(self) -> Path:
+        return self.folder / "trials.json"
+
+    @property
+    def finalists(self) -> Path:
+        return self.folder / "finalists.json"
+
+    @property
+    def ensemble(self) -> Path:
+        return self.folder / "ensemble.json"
+
+    @property
+    def export(self) -> Path:
+        return self.folder / "export"
+
+    @property
+    def manifest(self) -> Path:
+        return self.export / "manifest.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def oracle(self) -> Path:
+        return self.work / "oracle.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.work / "driver.lock"
+
+    @property
+    def worker_logs(self) -> Path:
+        return self.work / "workers"
+
+    @property
+    def logs(self) -> Path:
+        return self.logs_dir / self.name
+
+    def trial(self, trial_id: str) -> Path:
+        """Checkpoints of one trial."""
+        return self.work / "trials" / trial_id
+
+    def finalist(self, finalist_id: str) -> Path:
+        """Checkpoints and predictions of one finalist."""
+        return self.work / "finalists" / finalist_id
+
+
+def study_paths(name: str, results_dir: Path, logs_dir: Path) -> StudyPaths:
+    """Return the paths of the study `name`.
+
+    Raises:
+        InputError: the name is not one plain folder name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(
+            "a study name of letters, digits, '.', '_' and '-'",
+            repr(name),
+            "Choose another --name",
+        )
+    return StudyPaths(results_dir, logs_dir, name)
+
+
+def studies_in(results_dir: Path) -> list[str]:
+    """Return the names of the studies that have been searched, sorted."""
+    return sorted(path.parent.name for path in results_dir.glob("*/study.json"))
+
+
+def cache_dir() -> Path:
+    """Return the folder of prepared arrays (`VISION_TUNER_CACHE`)."""
+    chosen = os.environ.get("VISION_TUNER_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vision-tuner"

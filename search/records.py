@@ -1,0 +1,203 @@
+"""What verbs leave for each other: frozen dataclasses, written whole as JSON.
+
+A number that is not finite is `null` on disk and `None` here, so that the files stay
+JSON that every parser reads.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from search.errors import InputError
+from search.files import read_json, write_json
+
+State = Literal["WAITING", "RUNNING", "PAUSED", "COMPLETED", "FAILED", "INFEASIBLE"]
+Task = Literal["classification", "segmentation"]
+Direction = Literal["max", "min"]
+Value = bool | int | float | str
+Values = dict[str, Value]
+Metrics = dict[str, float | None]
+History = dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of knob values, over its whole life (all rungs).
+
+    Attributes:
+        trial_id: name of its folder in work/ and tensorboard_logs/.
+        score: best value of the objective on validation so far, or None.
+        best_epoch: the epoch of `score`, counted from 1.
+        epochs: epochs trained so far.
+        seconds: time spent training and validating.
+        parameters: all weights of the network, trainable or not.
+        values: knob -> value, active knobs only.
+        message: why it failed, or why it stopped early.
+        failure: the kind of failure, where there is one.
+        history: metric -> value per epoch.
+        seed: of weights, data order, augmentation and dropout.
+    """
+
+    trial_id: str
+    state: State = "WAITING"
+    score: float | None = None
+    best_epoch: int | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    parameters: int | None = None
+    values: Values = field(default_factory=dict)
+    message: str | None = None
+    failure: str | None = None
+    history: History = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A retrained configuration and seed.
+
+    Attributes:
+        finalist_id: name of its folder in work/finalists/.
+        epochs: epochs trained; the weights kept are those of `best_epoch`.
+        validation, test: metric -> value; `test` is empty until every choice is made.
+        chosen_because: why this configuration was taken.
+    """
+
+    finalist_id: str
+    trial_id: str
+    seed: int
+    values: Values
+    epochs: int
+    best_epoch: int
+    validation: Metrics
+    test: Metrics
+    parameters: int
+    seconds: float
+    history: History
+    chosen_because: str
+
+
+@dataclass(frozen=True)
+class BestSingle:
+    """The finalist that is best on validation: what the ensemble is compared with."""
+
+    member: str
+    temperature: float
+    validation: Metrics
+    test: Metrics
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A weighted average of finalists, chosen on validation.
+
+    Attributes:
+        members: finalist ids; `weights` are theirs and sum to 1.
+        temperature: divides the logarithm of the averaged probabilities
+            (classification; 1 for segmentation), fitted on validation.
+        threshold: a pixel is foreground from this probability on (segmentation).
+    """
+
+    members: list[str]
+    weights: list[float]
+    temperature: float
+    threshold: float
+    validation: Metrics
+    test: Metrics
+    best_single: BestSingle
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One exported artefact and what its check measured.
+
+    Attributes:
+        path: relative to the study's folder.
+        bytes: size of the artefact.
+        max_abs_difference: largest difference of a probability from the trained model.
+        agreement: fraction of labels (or mask pixels) that are the same.
+        latency_ms: of one image, median.
+        images: validation images compared.
+    """
+
+    model: Literal["ensemble", "best_single"]
+    format: str
+    path: str
+    bytes: int
+    sha256: str
+    max_abs_difference: float
+    agreement: float
+    latency_ms: float
+    images: int
+
+
+Record = TypeVar("Record", Trial, Finalist, Ensemble, Exported)
+
+
+def finite(value: float) -> float | None:
+    """Return `value`, or None where it is NaN or infinite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def best_epoch_of(history: History, objective: str, direction: Direction) -> int | None:
+    """Return the epoch (from 1) with the best `objective`, the first of equals.
+
+    Epochs whose value is not finite are passed over; None where there is no other.
+    """
+    sign = 1 if direction == "max" else -1
+    scores = [
+        (sign * value, -epoch)
+        for epoch, value in enumerate(history.get(objective, ()), start=1)
+        if value is not None
+    ]
+    return -max(scores)[1] if scores else None
+
+
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """Write a list of records."""
+    write_json(path, [dataclasses.asdict(record) for record in records])
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Read a list of records of one kind; an absent file is an empty list."""
+    if not path.exists():
+        return []
+    return [from_dict(kind, item, path) for item in read_json(path)]
+
+
+def write_ensemble(path: Path, ensemble: Ensemble) -> None:
+    """Write the one ensemble of a study."""
+    write_json(path, dataclasses.asdict(ensemble))
+
+
+def read_ensemble(path: Path) -> Ensemble | None:
+    """Read the ensemble of a study, or None where finalize has not ended."""
+    if not path.exists():
+        return None
+    item = read_json(path)
+    return from_dict(
+        Ensemble, item | {"best_single": BestSingle(**item["best_single"])}, path
+    )
+
+
+def from_dict(kind: type[Record], item: dict[str, Any], path: Path) -> Record:
+    """Make a record from JSON; fields of other versions are named."""
+    try:
+        return kind(**item)
+    except TypeError as error:
+        raise InputError(
+            f"records of this version in {path}",
+            str(error).split("() ")[-1],
+            "Use the version that wrote the file, or run the search under another"
+            " --name",
+        ) from error
+
+
+def ranked(trials: Sequence[Trial], direction: Direction) -> list[Trial]:
+    """Return the trials that have a score, best first; ties by trial id."""
+    sign = -1 if direction == "max" else 1
+    scored = [trial for trial in trials if trial.score is not None]
+    return sorted(scored, key=lambda trial: (sign * (trial.score or 0), trial.trial_id))

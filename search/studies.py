@@ -1,0 +1,263 @@
+"""Studies: what one search is, the ready-made ones, and the verb that lists them."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search.errors import InputError
+from search.files import read_json, write_json
+from search.paths import StudyPaths, studies_in, study_paths
+from search.records import Direction, Task, Trial, Values, ranked, read_records
+
+
+@dataclass(frozen=True)
+class Study:
+    """One search: data set + hypermodel + tuner + budget.
+
+    Attributes:
+        name: its folder below results/ and tensorboard_logs/.
+        dataset: a registered name, `tfds:NAME` or a folder.
+        hypermodel: a registered name.
+        tuner: a registered name.
+        objective: Keras' log key of the score, on validation.
+        epochs: most epochs of one trial.
+        trials: number of configurations; None = what the tuner plans.
+        fixed: knob -> value, taken out of the search.
+        limit_train: train on that many images, drawn evenly; None = all.
+        image_size: edge in pixels of what the network sees; None = its default.
+        weights: `imagenet`, `none` or a path, for pretrained parts.
+        seed: of the splits, the tuner and the training.
+        patience: epochs without a better score that end a trial; None = never.
+        data_dir: where the data was found, as the user wrote it.
+        budget_seconds: wall time of the search; None = no limit.
+    """
+
+    name: str
+    task: Task
+    dataset: str
+    hypermodel: str
+    tuner: str = "hyperband"
+    objective: str = "val_accuracy"
+    direction: Direction = "max"
+    epochs: int = 30
+    trials: int | None = None
+    fixed: Values = field(default_factory=dict)
+    limit_train: int | None = None
+    image_size: int | None = None
+    weights: str = "imagenet"
+    seed: int = 0
+    patience: int | None = 20
+    data_dir: str | None = None
+    budget_seconds: float | None = None
+
+
+# What may differ between two runs of the same command: a search can be extended or
+# moved, not changed.
+MAY_CHANGE = ("trials", "data_dir", "budget_seconds")
+
+READY_MADE = (
+    Study("shapes-convnet", "classification", "shapes", "convnet", epochs=9),
+    Study(
+        "shapes-unet", "segmentation", "shapes", "unet", objective="val_dice", epochs=9
+    ),
+    Study(
+        "cifar100-vgg16", "classification", "cifar100", "vgg16_transfer", epochs=27
+    ),
+    Study("cifar100-convnet", "classification", "cifar100", "convnet", epochs=81),
+    Study(
+        "voc2012-unet",
+        "segmentation",
+        "voc2012",
+        "unet",
+        objective="val_dice",
+        epochs=81,
+        image_size=128,
+    ),
+    Study(
+        "voc2012-mobilenet",
+        "segmentation",
+        "voc2012",
+        "mobilenet_unet",
+        objective="val_dice",
+        epochs=27,
+        image_size=128,
+    ),
+)
+
+
+def ready_made(name: str) -> Study:
+    """Return the ready-made study `name`.
+
+    Raises:
+        InputError: there is none; the nearest names are suggested.
+    """
+    studies = {study.name: study for study in READY_MADE}
+    if name not in studies:
+        raise InputError(
+            f"a ready-made study ({', '.join(studies)})",
+            repr(name),
+            suggestion(name, studies) + "`vision-tuner studies` describes them",
+        )
+    return studies[name]
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return 'Did you mean X? ', or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}? " if near else ""
+
+
+def fingerprint(study: Study, data_fingerprint: str, weights_hash: str | None) -> str:
+    """Return a hash of everything that decides the outcome of the search."""
+    settings = {
+        key: value
+        for key, value in dataclasses.asdict(study).items()
+        if key not in MAY_CHANGE
+    }
+    parts = [settings, data_fingerprint, weights_hash]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def open_study(paths: StudyPaths) -> Study:
+    """Read the study that was searched under this name.
+
+    Raises:
+        InputError: nothing was searched under this name.
+    """
+    if not paths.study.exists():
+        known = studies_in(paths.results_dir)
+        raise InputError(
+            f"a study that has been searched in {paths.results_dir}/"
+            f" ({', '.join(known) or 'none yet'})",
+            repr(paths.name),
+            suggestion(paths.name, known)
+            + f"Run `vision-tuner search {paths.name}` first, or pass --results-dir",
+        )
+    return Study(**read_json(paths.study)["study"])
+
+
+def record_study(
+    paths: StudyPaths, study: Study, data: dict[str, Any], mark: str, command: str
+) -> None:
+    """Write study.json, or check that the one on disk is the same study.
+
+    Args:
+        data: what to say of the prepared data: sizes, hashes, classes.
+        mark: from `fingerprint`.
+
+    Raises:
+        InputError: another study lies under this name; names the changed field.
+    """
+    if paths.study.exists():
+        refuse_changes(paths, study, mark)
+    write_json(
+        paths.study,
+        {
+            "study": dataclasses.asdict(study),
+            "fingerprint": mark,
+            "data": data,
+            "environment": environment(),
+            "command": command,
+        },
+    )
+
+
+def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
+    """Raise InputError naming the first field in which the study on disk differs."""
+    recorded = read_json(paths.study)
+    if recorded["fingerprint"] == mark:
+        return
+    remedy = (
+        f"Repeat the search with the recorded value, or keep {paths.folder} as it is"
+        " and choose another --name"
+    )
+    for key, value in dataclasses.asdict(study).items():
+        before = recorded["study"].get(key)
+        if key not in MAY_CHANGE and value != before:
+            raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
+    raise InputError(
+        "the data or the weights file of the recorded search",
+        "files with other contents",
+        remedy,
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine and commit, without importing any of the packages."""
+    packages = ("vision-tuner", "keras", "tensorflow", "jax", "keras-tuner", "numpy")
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in packages if version(name)},
+        "commit": commit(),
+    }
+
+
+def version(package: str) -> str | None:
+    """Return the installed version of `package`, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """Return the git commit of this source tree, or None outside a checkout."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
+    """List the ready-made studies and those found in `results_dir`."""
+    known = {study.name: study for study in READY_MADE}
+    rows = []
+    for name in dict.fromkeys([*known, *studies_in(results_dir)]):
+        paths = study_paths(name, results_dir, logs_dir)
+        searched = paths.study.exists()
+        study = open_study(paths) if searched else known[name]
+        trials = read_records(paths.trials, Trial)
+        best = ranked(trials, study.direction)
+        rows.append(
+            {
+                "name": name,
+                "task": study.task,
+                "dataset": study.dataset,
+                "hypermodel": study.hypermodel,
+                "tuner": study.tuner,
+                "epochs": study.epochs,
+                "state": study_state(paths, trials) if searched else "ready",
+                "trials": len(trials),
+                "objective": study.objective,
+                "best_score": best[0].score if best else None,
+            }
+        )
+    return rows
+
+
+def study_state(paths: StudyPaths, trials: list[Trial]) -> str:
+    """Return how far a searched study has come, in one word."""
+    if paths.manifest.exists():
+        return "exported"
+    if paths.ensemble.exists():
+        return "finalized"
+    open_states = ("WAITING", "RUNNING", "PAUSED")
+    is_open = not trials or any(trial.state in open_states for trial in trials)
+    return "unfinished" if is_open else "searched"
