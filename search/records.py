@@ -88,6 +88,7 @@ class BestSingle:
     temperature: float
     validation: Metrics
     test: Metrics
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,7 @@ READY_MADE = (
     Study(
         "shapes-unet", "segmentation", "shapes", "unet", objective="val_dice", epochs=9
     ),
-    Study(
-        "cifar100-vgg16", "classification", "cifar100", "vgg16_transfer", epochs=27
-    ),
+    Study("cifar100-vgg16", "classification", "cifar100", "vgg16_transfer", epochs=27),
     Study("cifar100-convnet", "classification", "cifar100", "convnet", epochs=81),
     Study(
         "voc2012-unet",

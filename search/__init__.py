@@ -1,0 +1,1 @@
+"""How image models are searched: one verb a module of the same name."""

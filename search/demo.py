@@ -1,0 +1,95 @@
+"""The verb `demo`: all of it on generated images, both tasks, in minutes."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.rule import Rule
+
+from search.datasets import PreparedDataset
+from search.export import export, print_exports
+from search.finalize import finalize, print_ensemble
+from search.inputs import prepared_data
+from search.live import duration
+from search.paths import StudyPaths, study_paths
+from search.predict import predict, print_predictions
+from search.search import print_found, search
+from search.studies import Study, ready_made
+
+EPOCHS = 4
+TRIALS = 4
+TOP = 2
+LIMIT_TRAIN = 1500
+PICTURES = 3
+
+
+def demo(
+    results_dir: Path,
+    logs_dir: Path,
+    *,
+    workers: int | None,
+    console: Console,
+) -> list[dict[str, Any]]:
+    """Search, finalize, export and predict on `shapes`; return what was made."""
+    started = time.monotonic()
+    made = []
+    for name in ("shapes-convnet", "shapes-unet"):
+        study = replace(
+            ready_made(name),
+            name=f"demo-{name}",
+            epochs=EPOCHS,
+            trials=TRIALS,
+            limit_train=LIMIT_TRAIN,
+        )
+        paths = study_paths(study.name, results_dir, logs_dir)
+        made.append(run_all_verbs(study, paths, workers, console))
+    console.print(Rule(style="dim"))
+    console.print(f"Done in {duration(time.monotonic() - started)}. Next:")
+    for command in (
+        "vision-tuner trials demo-shapes-convnet",
+        "vision-tuner board",
+        "vision-tuner studies",
+        "vision-tuner search cifar100-convnet --limit-train 5000 --epochs 9",
+    ):
+        console.print(f"  [bold]{command}[/bold]", highlight=False)
+    return made
+
+
+def run_all_verbs(
+    study: Study, paths: StudyPaths, workers: int | None, console: Console
+) -> dict[str, Any]:
+    """Run one study from search to predictions."""
+    console.print(Rule(f"{study.task}: {study.name}", align="left", style="dim"))
+    print_found(
+        study, paths, search(study, paths, workers=workers, console=console), console
+    )
+    ensemble = finalize(paths, top=TOP, workers=workers, console=console)
+    print_ensemble(paths, ensemble, console)
+    written = export(paths, say=console.print)
+    print_exports(paths, written, console)
+    pictures = save_pictures(
+        prepared_data(study, None), study, paths.folder / "predictions" / "input"
+    )
+    model = paths.folder / written[0].path
+    folder = paths.folder / "predictions"
+    rows = predict(model, pictures, output_dir=folder)
+    print_predictions(rows, folder, console)
+    return {
+        "study": study.name,
+        "model": str(model),
+        "predictions": str(folder),
+        "test": ensemble.test,
+    }
+
+
+def save_pictures(data: PreparedDataset, study: Study, folder: Path) -> list[Path]:
+    """Write a few validation images as files, for `predict` to read."""
+    images, _ = data.open("validation", study.task)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"picture{number}.png" for number in range(PICTURES)]
+    for path, image in zip(paths, images, strict=False):
+        Image.fromarray(image).save(path)
+    return paths

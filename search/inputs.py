@@ -1,0 +1,218 @@
+"""Turn what a user wrote into a study that can run, or into one clear line."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+import hypermodels
+from search.datasets import PreparedDataset, prepare
+from search.errors import InputError
+from search.files import write_text
+from search.paths import StudyPaths
+from search.records import Task
+from search.studies import Study, open_study, ready_made, suggestion
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def check_hypermodel(name: str) -> None:
+    """Raise InputError where there is no such hypermodel."""
+    if name not in hypermodels.HYPERMODELS:
+        raise InputError(
+            f"a hypermodel ({', '.join(hypermodels.HYPERMODELS)})",
+            repr(name),
+            suggestion(name, hypermodels.HYPERMODELS) + "Choose another --hypermodel",
+        )
+
+
+def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
+    """Return a study on a data set of the user's choice."""
+    check_hypermodel(hypermodel)
+    task: Task = hypermodels.task_of(hypermodel)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).strip("-.")
+    objective = "val_accuracy" if task == "classification" else "val_dice"
+    return Study(
+        name=name or f"{plain}-{hypermodel.replace('_', '-')}",
+        task=task,
+        dataset=dataset,
+        hypermodel=hypermodel,
+        objective=objective,
+    )
+
+
+def check_study(study: Study) -> Study:
+    """Return the study where its numbers and its weights make sense.
+
+    Raises:
+        InputError: names the option that does not.
+    """
+    for option, value in (
+        ("--epochs", study.epochs),
+        ("--trials", study.trials),
+        ("--limit-train", study.limit_train),
+        ("--image-size", study.image_size),
+    ):
+        if value is not None and value < 1:
+            raise InputError(
+                f"{option} of at least 1", value, f"Choose a larger {option}"
+            )
+    if study.seed < 0:
+        raise InputError("--seed of at least 0", study.seed, "Choose another --seed")
+    if study.weights not in ("imagenet", "none") and not Path(study.weights).is_file():
+        raise InputError(
+            "--weights imagenet, none or the path of a weights file",
+            repr(study.weights),
+            "Check the path",
+        )
+    return study
+
+
+def weights_hash(weights: str) -> str | None:
+    """Return the hash of a weights file, or None for weights known by name."""
+    if weights in ("imagenet", "none"):
+        return None
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `90s`, `30m`, `2h`, `1d` or a bare number of seconds.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match or float(match[1]) == 0:
+        raise InputError(
+            "a duration such as 90s, 30m or 2h", repr(text), "Write a number and a unit"
+        )
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError where no file can be made in `folder` (made if absent)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / ".writable", "")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(
+            f"a folder that can be written: {folder}",
+            error.strerror or str(error),
+            "Change its permissions, make room, or choose another --results-dir",
+        ) from error
+
+
+def prepared_data(
+    study: Study,
+    data_dir: Path | None,
+    skip_unreadable: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> PreparedDataset:
+    """Prepare (or open) the study's data."""
+    return prepare(
+        study.dataset,
+        task=study.task,
+        data_dir=data_dir,
+        image_size=study.image_size,
+        seed=study.seed,
+        skip_unreadable=skip_unreadable,
+        say=say,
+    )
+
+
+def described(data: PreparedDataset) -> dict[str, Any]:
+    """Return what study.json says of the data: sizes, hashes, classes."""
+    return {
+        "fingerprint": data.fingerprint,
+        "image_shape": list(data.image_shape),
+        "class_names": data.class_names,
+        "sizes": data.sizes,
+        "hashes": data.hashes,
+        "skipped": len(data.skipped),
+    }
+
+
+def with_data_dir(study: Study, data_dir: Path | None) -> Study:
+    """Return the study that remembers where its data was found."""
+    return study if data_dir is None else replace(study, data_dir=str(data_dir))
+
+
+@contextmanager
+def only_driver(paths: StudyPaths) -> Iterator[None]:
+    """Hold the study for one driver; the kernel frees it when the process ends.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    paths.work.mkdir(parents=True, exist_ok=True)
+    holder = paths.lock.with_suffix(".pid")
+    lock = filelock.FileLock(paths.lock)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        who = holder.read_text().strip() if holder.exists() else "unknown"
+        raise InputError(
+            f"no other process working on the study {paths.name}",
+            f"process {who} is",
+            "Wait for it, end it, or choose another --name",
+        ) from None
+    try:
+        write_text(holder, f"{os.getpid()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def chosen_study(
+    ready: str | None,
+    name: str | None,
+    dataset: str | None,
+    hypermodel: str | None,
+    options: Mapping[str, Any],
+    paths_of: Callable[[str], StudyPaths],
+) -> Study:
+    """Return the study a command line asks for.
+
+    A study remembers the options it was searched with: what the command line leaves
+    out is taken from study.json where there is one, else from the ready-made study.
+
+    Args:
+        ready: a ready-made study, or the name of one that was searched.
+        options: fields of `Study` as given; None = not given.
+
+    Raises:
+        InputError: it names no study, or two.
+    """
+    if (ready is None) == (dataset is None and hypermodel is None):
+        raise InputError(
+            "a ready-made STUDY, or --dataset with --hypermodel",
+            "both" if ready is not None else "neither",
+            "`vision-tuner studies` lists the ready-made ones",
+        )
+    given = {key: value for key, value in options.items() if value is not None}
+    if ready is None:
+        if dataset is None or hypermodel is None:
+            raise InputError(
+                "--dataset and --hypermodel together",
+                "only one of them",
+                "Add the other",
+            )
+        base = own_study(dataset, hypermodel, name)
+    else:
+        recorded = paths_of(ready)
+        base = open_study(recorded) if recorded.study.exists() else ready_made(ready)
+        base = replace(base, name=name or ready)
+    before = paths_of(base.name)
+    if before.study.exists():
+        kept = ("name", "task", "dataset", "hypermodel", "objective", "direction")
+        fixed_fields = {key: getattr(base, key) for key in kept}
+        base = replace(open_study(before), **fixed_fields)
+    return replace(base, **given)

@@ -1,0 +1,197 @@
+"""What a person sees while orders run: a live table, or lines where none can be."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.orders import Progress
+from search.records import Direction, Trial, Values, ranked
+
+BEST_SHOWN = 5
+
+
+class LiveView:
+    """Shows a search; a `Watcher` for the driver.
+
+    Args:
+        planned: (trials, epochs) of the whole search, where known.
+        most_epochs: of one trial, the length of its bar.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        objective: str,
+        direction: Direction,
+        most_epochs: int,
+        planned: tuple[int, int] | None,
+    ) -> None:
+        self._console = console
+        self._objective = objective
+        self._direction = direction
+        self._most_epochs = most_epochs
+        self._planned = planned
+        self._trials: list[Trial] = []
+        self._latest: dict[str, Progress] = {}
+        self._announced: set[tuple[str, int, str]] = set()
+        self._started = time.monotonic()
+        self._epochs_seen = 0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self.render,
+                refresh_per_second=2,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Take note of an epoch."""
+        self._latest[progress.order_id] = progress
+        self._epochs_seen += 1
+
+    def changed(self, trials: list[Trial]) -> None:
+        """Take note of a trial that began or ended; say so where there is no table."""
+        known = bool(self._trials)
+        self._trials = trials
+        for trial in trials:
+            mark = (trial.trial_id, trial.epochs, trial.state)
+            is_news = mark not in self._announced
+            self._announced.add(mark)
+            quiet = trial.state in ("RUNNING", "WAITING") or not known
+            if self._live is None and is_news and not quiet:
+                self._console.print(self.line(trial), highlight=False, soft_wrap=True)
+
+    def line(self, trial: Trial) -> str:
+        """Return one line on a trial that ended or paused."""
+        result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
+        if trial.state in ("FAILED", "INFEASIBLE"):
+            result = f"{trial.failure}: {trial.message}"
+        return (
+            f"trial {trial.trial_id} {trial.state.lower()}: {result} | {self.summary()}"
+        )
+
+    def summary(self) -> str:
+        """Return how far the search is, the best score and the time left."""
+        ended = [t for t in self._trials if t.state not in ("RUNNING", "WAITING")]
+        epochs = self.epochs_done()
+        parts = [f"{len(ended)} trials", f"{epochs} epochs"]
+        if self._planned is not None:
+            parts = [
+                f"{len(ended)}/{self._planned[0]} trials",
+                f"{epochs}/{self._planned[1]} epochs",
+            ]
+        best = ranked(self._trials, self._direction)
+        if best:
+            parts.append(f"best {shown(best[0].score)} ({best[0].trial_id})")
+        failed = [t for t in self._trials if t.state in ("FAILED", "INFEASIBLE")]
+        if failed:
+            parts.append(f"{len(failed)} failed")
+        left = self.seconds_left()
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def epochs_done(self) -> int:
+        """Return the epochs trained so far, those of running trials included."""
+        return sum(
+            max(
+                trial.epochs,
+                self._latest[trial.trial_id].epoch
+                if trial.trial_id in self._latest
+                else 0,
+            )
+            for trial in self._trials
+        )
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time left from the epochs seen so far."""
+        if self._planned is None or not self._epochs_seen:
+            return None
+        elapsed = time.monotonic() - self._started
+        left = max(0, self._planned[1] - self.epochs_done())
+        return elapsed / self._epochs_seen * left
+
+    def render(self) -> RenderableType:
+        """Return the live table."""
+        running = Table(box=None, pad_edge=False, expand=False)
+        for heading in ("trial", "epochs", "", self._objective, "values"):
+            running.add_column(heading, style="none", no_wrap=heading != "values")
+        for trial in self._trials:
+            if trial.state == "RUNNING":
+                running.add_row(*self.running_row(trial))
+        best = Table(box=None, pad_edge=False, title_justify="left")
+        for heading in ("best so far", "epochs", self._objective, "values"):
+            best.add_column(heading, no_wrap=heading != "values")
+        for trial in ranked(self._trials, self._direction)[:BEST_SHOWN]:
+            best.add_row(
+                trial.trial_id,
+                str(trial.epochs),
+                shown(trial.score),
+                Text(values_text(trial.values), style="dim"),
+            )
+        return Group(Text(self.summary(), style="bold"), running, Text(), best)
+
+    def running_row(self, trial: Trial) -> Sequence[RenderableType]:
+        """Return the row of a running trial."""
+        latest = self._latest.get(trial.trial_id)
+        epoch = max(trial.epochs, latest.epoch if latest else 0)
+        score = latest.logs.get(self._objective) if latest else trial.score
+        return (
+            trial.trial_id,
+            f"{epoch}/{self._most_epochs}",
+            ProgressBar(total=self._most_epochs, completed=epoch, width=20),
+            shown(score),
+            Text(values_text(trial.values), style="dim", overflow="ellipsis"),
+        )
+
+
+class Quiet:
+    """A watcher that shows nothing."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def changed(self, trials: list[Trial]) -> None:
+        """Show nothing."""
+
+
+def shown(value: float | None) -> str:
+    """Return a score with four digits, or a dash."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def values_text(values: Values) -> str:
+    """Return `knob=value` words, numbers short."""
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in values.items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `45 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

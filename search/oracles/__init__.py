@@ -1,0 +1,90 @@
+"""Tuners by name, each a `keras_tuner.Oracle`.
+
+To add one: a class in a file of its own that takes `objective`, `hyperparameters`,
+`seed` and either `max_trials` or `max_epochs`, and a line in `ORACLES`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from search.errors import InputError
+from search.oracles.brackets import plan_brackets
+from search.studies import Study, suggestion
+
+# name -> (module, class); modules are imported when used, because they need Keras.
+ORACLES = {
+    "random": ("search.oracles.random_search", "RandomSearch"),
+    "grid": ("keras_tuner.oracles", "GridSearch"),
+    "hyperband": ("search.oracles.hyperband", "Hyperband"),
+    "kt-hyperband": ("keras_tuner.oracles", "Hyperband"),
+    "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimization"),
+}
+FACTOR = 3
+DEFAULT_TRIALS = 20
+# The driver decides when failures end a search.
+NEVER = 10**9
+
+
+class KeptInMemory:
+    """Mixed into an oracle whose state the driver keeps.
+
+    keras-tuner rewrites its files in place, so that a kill leaves them truncated and
+    the search unreadable; the driver writes the same state whole instead.
+    """
+
+    def save(self) -> None:
+        """Write nothing."""
+
+    def _save_trial(self, trial: Any) -> None:
+        """Write nothing."""
+
+
+def check_tuner(name: str) -> None:
+    """Raise InputError where there is no such tuner."""
+    if name not in ORACLES:
+        raise InputError(
+            f"a tuner ({', '.join(ORACLES)})",
+            repr(name),
+            suggestion(name, ORACLES) + "Choose another --tuner",
+        )
+
+
+def make_oracle(study: Study, hyperparameters: Any) -> Any:
+    """Make the study's oracle over a declared space."""
+    import keras_tuner
+
+    module, name = ORACLES[study.tuner]
+    kind = getattr(import_module(module), name)
+    oracle_class: Callable[..., Any] = type(f"Kept{name}", (KeptInMemory, kind), {})
+    budget: dict[str, Any] = {"max_trials": study.trials or DEFAULT_TRIALS}
+    if study.tuner == "hyperband":
+        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
+        budget = {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
+    elif study.tuner == "kt-hyperband":
+        budget = {"max_epochs": study.epochs, "factor": FACTOR}
+    oracle = oracle_class(
+        objective=keras_tuner.Objective(study.objective, study.direction),
+        hyperparameters=hyperparameters,
+        allow_new_entries=False,
+        # keras-tuner takes 0 for "no seed" and then draws one.
+        seed=study.seed + 1,
+        max_consecutive_failed_trials=NEVER,
+        **budget,
+    )
+    oracle.verbose = 0
+    return oracle
+
+
+def planned(study: Study) -> tuple[int, int] | None:
+    """Return (configurations, epochs) the study will train, where that is known."""
+    if study.tuner == "hyperband":
+        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
+        return (
+            sum(bracket.sizes[0] for bracket in brackets),
+            sum(bracket.total_epochs for bracket in brackets),
+        )
+    if study.tuner in ("random", "kt-bayesian"):
+        trials = study.trials or DEFAULT_TRIALS
+        return trials, trials * study.epochs
+    return None

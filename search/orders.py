@@ -1,0 +1,102 @@
+"""What the driver tells a worker and what it hears back: plain values, as JSON."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from search.records import History, State, Values
+
+
+@dataclass(frozen=True)
+class Order:
+    """One piece of work for a worker.
+
+    Attributes:
+        order_id: trial id or finalist id; names the answer.
+        job: `train` to `epochs`, or `predict` the `split` with the best weights.
+        study: the study, as a dictionary.
+        data_folder: of the prepared data set.
+        folder: where checkpoints and predictions of this order lie.
+        logs: TensorBoard folder of this order, or None.
+        epochs: train until this epoch of the trial's life.
+        length: epochs of a full training, which schedules span.
+    """
+
+    order_id: str
+    job: Literal["train", "predict"]
+    study: dict[str, Any]
+    data_folder: str
+    folder: str
+    logs: str | None
+    values: Values
+    seed: int
+    epochs: int
+    length: int
+    split: str = "validation"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an order ended. `state` PAUSED means: stopped when asked, epochs kept."""
+
+    order_id: str
+    state: State
+    message: str | None = None
+    failure: str | None = None
+    history: History = field(default_factory=dict)
+    seconds: float = 0.0
+    parameters: int | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished epoch of an order.
+
+    Attributes:
+        epoch: from 1, over the trial's whole life.
+        seconds: of this epoch, validation included.
+        logs: metric -> value, Keras' log keys.
+    """
+
+    order_id: str
+    epoch: int
+    seconds: float
+    logs: dict[str, float | None]
+
+
+Report = Callable[[Progress], None]
+
+
+class Executor(Protocol):
+    """Runs orders, `capacity` of them at a time."""
+
+    capacity: int
+
+    def submit(self, order: Order) -> None:
+        """Start an order; there must be a free place."""
+
+    def wait(self, report: Report) -> Outcome | None:
+        """Wait about a second for an order to end; None where none did."""
+
+    def stop(self) -> None:
+        """Ask running orders to end after their current epoch."""
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+def to_line(message: Order | Outcome | Progress) -> str:
+    """Encode a message as one line of JSON that names its kind."""
+    body = {"kind": type(message).__name__, **dataclasses.asdict(message)}
+    return json.dumps(body) + "\n"
+
+
+def from_line(line: str) -> Order | Outcome | Progress:
+    """Decode a message of `to_line`."""
+    body = json.loads(line)
+    kinds = {kind.__name__: kind for kind in (Order, Outcome, Progress)}
+    message: Order | Outcome | Progress = kinds[body.pop("kind")](**body)
+    return message

@@ -1,0 +1,155 @@
+"""The search space of a study: declared by its hypermodel, narrowed by `--fix`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.errors import InputError
+from search.records import Value, Values
+from search.studies import suggestion
+
+
+def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:
+    """Return the study's space as `keras_tuner.HyperParameters`.
+
+    Fixed knobs stay in it with their one value; knobs that can then never be active
+    are left out.
+
+    Raises:
+        InputError: a fixed knob or value is not in the space.
+    """
+    import keras_tuner
+
+    declared = keras_tuner.HyperParameters()
+    hypermodel.declare(declared)
+    knobs = declared.space
+    settled = {name: checked(name, value, knobs) for name, value in fixed.items()}
+    space = keras_tuner.HyperParameters()
+    for knob in knobs:
+        if can_be_active(knob, settled):
+            if knob.name in settled:
+                knob = keras_tuner.engine.hyperparameters.Fixed(
+                    knob.name, settled[knob.name], conditions=knob.conditions
+                )
+            space.merge([knob])
+    return space
+
+
+def checked(name: str, value: Value, knobs: list[Any]) -> Value:
+    """Return `value` as the knob's own type.
+
+    Raises:
+        InputError: there is no such knob, or the value is outside its range.
+    """
+    named = [knob for knob in knobs if knob.name == name]
+    if not named:
+        known = list(dict.fromkeys(knob.name for knob in knobs))
+        raise InputError(
+            f"a knob of this study ({', '.join(known)})",
+            repr(name),
+            suggestion(name, known) + "`vision-tuner space STUDY` describes them",
+        )
+    for knob in named:
+        accepted = accept(knob, value)
+        if accepted is not None:
+            return accepted
+    raise InputError(
+        f"{name} {' or '.join(dict.fromkeys(range_of(knob) for knob in named))}",
+        repr(value),
+        f"Choose such a value for --fix {name}=…",
+    )
+
+
+def accept(knob: Any, value: Value) -> Value | None:
+    """Return `value` as the type of `knob`, or None where it does not fit."""
+    kind = type(knob).__name__
+    if kind == "Fixed":
+        return knob.value if str(knob.value) == str(value) else None
+    if kind in ("Choice", "Boolean"):
+        choices = [False, True] if kind == "Boolean" else knob.values
+        for choice in choices:
+            if str(choice).lower() == str(value).lower():
+                found: Value = choice
+                return found
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    whole = kind == "Int"
+    if not knob.min_value <= number <= knob.max_value or (whole and number % 1):
+        return None
+    return int(number) if whole else number
+
+
+def range_of(knob: Any) -> str:
+    """Return a knob's range in words: `2 … 5`, `0.0001 … 0.1, log`, `a, b or c`."""
+    kind = type(knob).__name__
+    if kind == "Fixed":
+        return str(knob.value)
+    if kind == "Boolean":
+        return "true or false"
+    if kind == "Choice":
+        *others, last = [str(choice) for choice in knob.values]
+        return f"{', '.join(others)} or {last}" if others else last
+    scale = ", log" if knob.sampling == "log" else ""
+    return f"{knob.min_value:g} … {knob.max_value:g}{scale}"
+
+
+def can_be_active(knob: Any, settled: Mapping[str, Value]) -> bool:
+    """Return whether the fixed values leave a way for the knob to be active."""
+    return all(
+        condition.name not in settled or settled[condition.name] in condition.values
+        for condition in knob.conditions
+    )
+
+
+def condition_of(knob: Any) -> str:
+    """Return when a knob is active, in words, or an empty string for always."""
+    return " and ".join(
+        f"{condition.name} = {' | '.join(str(value) for value in condition.values)}"
+        for condition in knob.conditions
+    )
+
+
+def knob_domains(space: Any) -> dict[str, list[Value] | tuple[float, float] | None]:
+    """Return each knob's domain for TensorBoard: choices, a range, or None."""
+    domains: dict[str, list[Value] | tuple[float, float] | None] = {}
+    for knob in space.space:
+        kind = type(knob).__name__
+        if kind == "Fixed":
+            domains[knob.name] = [knob.value]
+        elif kind == "Boolean":
+            domains[knob.name] = [False, True]
+        elif kind == "Choice":
+            domains[knob.name] = list(knob.values)
+        else:
+            domains[knob.name] = (knob.min_value, knob.max_value)
+    return domains
+
+
+def parse_fixed(assignments: list[str]) -> Values:
+    """Parse `KNOB=VALUE` words into typed values.
+
+    Raises:
+        InputError: a word has no `=`.
+    """
+    fixed: Values = {}
+    for word in assignments:
+        name, equals, text = word.partition("=")
+        if not equals or not name or not text:
+            raise InputError("--fix KNOB=VALUE", repr(word), "Write one knob and value")
+        fixed[name.strip()] = parse_value(text.strip())
+    return fixed
+
+
+def parse_value(text: str) -> Value:
+    """Parse a value: true/false, whole number, number, or a word."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            number: Value = kind(text)
+        except ValueError:
+            continue
+        return number
+    return text

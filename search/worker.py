@@ -1,0 +1,72 @@
+"""A worker process: takes orders as lines on stdin, answers as lines on stdout.
+
+It lives as long as its driver: when stdin ends, the driver is gone, and going on would
+mean two processes training the same trial once the driver is started again.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TextIO
+
+from search.failures import failed_outcome
+from search.orders import Order, Outcome, Progress, Report, from_line, to_line
+from search.training import forget_models, predict_split, train
+
+STOP = "stop"
+
+
+def run_order(order: Order, report: Report, is_stopped: Callable[[], bool]) -> Outcome:
+    """Run one order to its end; a failure is an outcome, not an exception."""
+    try:
+        if order.job == "train":
+            return train(order, report, is_stopped)
+        return predict_split(order)
+    except Exception as error:
+        return failed_outcome(order, error)
+    finally:
+        forget_models()
+
+
+def serve(orders: TextIO, answers: TextIO) -> None:
+    """Run the orders that come in, one after the other, until `orders` ends."""
+    stopped = threading.Event()
+    inbox: list[Order] = []
+    arrived = threading.Condition()
+
+    def listen() -> None:
+        for line in orders:
+            if line.strip() == STOP:
+                stopped.set()
+                continue
+            with arrived:
+                order = from_line(line)
+                assert isinstance(order, Order)
+                inbox.append(order)
+                arrived.notify()
+        # Not sys.exit: the main thread may be inside a training step for minutes.
+        os._exit(0)
+
+    def answer(message: Progress | Outcome) -> None:
+        answers.write(to_line(message))
+        answers.flush()
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        with arrived:
+            arrived.wait_for(lambda: bool(inbox))
+            order = inbox.pop(0)
+        answer(run_order(order, answer, stopped.is_set))
+
+
+def main() -> None:
+    """Serve on stdin and stdout; what libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()
