@@ -40,7 +40,8 @@ def save_checkpoint(path: Path, variables: list[Any], standing: Standing) -> Non
     """Write Keras variables and the progress to `path`, whole."""
     arrays = {f"v{i:05d}": np.asarray(v.value) for i, v in enumerate(variables)}
     state = np.frombuffer(json.dumps(asdict(standing)).encode(), np.uint8)
-    write_with(path, lambda file: np.savez(file, state=state, **arrays))
+    arrays["state"] = state
+    write_with(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def read_standing(path: Path) -> Standing | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from search.checkpoints import BEST, LAST
-from search.files import write_with
+from search.files import whole_file
 from search.orders import Order
 from search.paths import StudyPaths
 from search.records import Finalist, Trial, Values, ranked
@@ -53,10 +53,8 @@ def continue_trial(paths: StudyPaths, candidate: Candidate) -> None:
         return
     for name in (BEST, LAST):
         if (source / LAST).exists() and (source / name).exists():
-            with (source / name).open("rb") as old:
-                write_with(
-                    target / name, lambda new, old=old: shutil.copyfileobj(old, new)
-                )
+            with (source / name).open("rb") as old, whole_file(target / name) as new:
+                shutil.copyfileobj(old, new)
 
 
 def training_order(

@@ -15,10 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from search.batches import run_all
+from search.blending import (
+    Calibrated,
+    Choices,
+    Predictions,
+    choose_blend,
+    metrics_of,
+)
 from search.datasets import PreparedDataset
-from search.ensemble import average, select
 from search.errors import InputError
-from search.evaluation import evaluate, fit_temperature, fit_threshold, score
 from search.executors import make_executor
 from search.files import read_json, write_json
 from search.finalists import Candidate, choose, continue_trial, training_order
@@ -39,31 +44,6 @@ from search.records import (
     write_records,
 )
 from search.studies import Study, open_study
-
-Predictions = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A blend of finalists with what was fitted to it on validation.
-
-    Attributes:
-        weights: finalist id -> share; they sum to 1.
-        temperature: of the probabilities (classification).
-        threshold: of the foreground probability (segmentation).
-    """
-
-    weights: dict[str, float]
-    temperature: float = 1.0
-    threshold: float = 0.5
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What was decided on validation, before the test set was opened."""
-
-    ensemble: Calibrated
-    best_single: Calibrated
 
 
 def finalize(
@@ -175,7 +155,12 @@ class Finalizing:
         outcomes = self.train(candidates)
         trained = [c for c in candidates if c.finalist_id in outcomes]
         validation = self.predict(trained, "validation")
-        choices = self.choose(validation)
+        choices = choose_blend(
+            self.study.task,
+            validation,
+            self.targets("validation"),
+            self.study.objective.removeprefix("val_"),
+        )
         write_json(self.paths.work / "choices.json", asdict(choices))
         note_look(self.paths, candidates)
         test = self.predict(trained, "test")
@@ -247,39 +232,10 @@ class Finalizing:
     def targets(self, split: str) -> NDArray[Any]:
         return self.data.open(split, self.study.task)[1]
 
-    def choose(self, validation: Predictions) -> Choices:
-        """Choose members and weights on validation; never below the best single."""
-        task, targets = self.study.task, self.targets("validation")
-        best = max(validation, key=lambda key: score(task, validation[key], targets))
-        single = self.calibrated(validation, {best: 1.0})
-        blend = self.calibrated(validation, select(validation, targets, task))
-        key = self.study.objective.removeprefix("val_")
-        scores = [
-            self.metrics(validation, choice, "validation")[key] or 0.0
-            for choice in (blend, single)
-        ]
-        return Choices(blend if scores[0] >= scores[1] else single, single)
-
-    def calibrated(
-        self, validation: Predictions, weights: dict[str, float]
-    ) -> Calibrated:
-        """Fit the temperature, or the threshold, of a blend."""
-        blend, targets = average(validation, weights), self.targets("validation")
-        if self.study.task == "classification":
-            return Calibrated(weights, temperature=fit_temperature(blend, targets))
-        return Calibrated(weights, threshold=fit_threshold(blend, targets))
-
     def metrics(
         self, predictions: Predictions, choice: Calibrated, split: str
     ) -> Metrics:
-        """Evaluate a blend on a split."""
-        return evaluate(
-            self.study.task,
-            average(predictions, choice.weights),
-            self.targets(split),
-            temperature=choice.temperature,
-            threshold=choice.threshold,
-        )
+        return metrics_of(self.study.task, predictions, choice, self.targets(split))
 
     def finalist(
         self,

@@ -132,12 +132,15 @@ def open_study(paths: StudyPaths) -> Study:
     """
     if not paths.study.exists():
         known = studies_in(paths.results_dir)
+        is_ready_made = paths.name in {study.name for study in READY_MADE}
         raise InputError(
             f"a study that has been searched in {paths.results_dir}/"
             f" ({', '.join(known) or 'none yet'})",
             repr(paths.name),
-            suggestion(paths.name, known)
-            + f"Run `vision-tuner search {paths.name}` first, or pass --results-dir",
+            f"Run `vision-tuner search {paths.name}` first, or pass --results-dir"
+            if is_ready_made
+            else suggestion(paths.name, known)
+            + "Choose a searched study, or pass --results-dir",
         )
     return Study(**read_json(paths.study)["study"])
 

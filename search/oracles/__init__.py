@@ -15,10 +15,10 @@ from search.studies import Study, suggestion
 # name -> (module, class); modules are imported when used, because they need Keras.
 ORACLES = {
     "random": ("search.oracles.random_search", "RandomSearch"),
-    "grid": ("keras_tuner.oracles", "GridSearch"),
+    "grid": ("keras_tuner.oracles", "GridSearchOracle"),
     "hyperband": ("search.oracles.hyperband", "Hyperband"),
-    "kt-hyperband": ("keras_tuner.oracles", "Hyperband"),
-    "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimization"),
+    "kt-hyperband": ("keras_tuner.oracles", "HyperbandOracle"),
+    "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
 }
 FACTOR = 3
 DEFAULT_TRIALS = 20

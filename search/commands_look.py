@@ -1,0 +1,155 @@
+"""Commands that look: what there is, what it costs, what came out."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from search.options import (
+    LOGS,
+    RESULTS,
+    AsJson,
+    DataDir,
+    Dataset,
+    Epochs,
+    Fix,
+    HyperModelName,
+    ImageSize,
+    LimitTrain,
+    LogsDir,
+    ReadyMade,
+    ResultsDir,
+    Seed,
+    SkipUnreadable,
+    StudyName,
+    Trials,
+    Tuner,
+    Weights,
+)
+from search.output import human, output
+from search.paths import study_paths
+
+
+def studies(
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List ready-made studies and those searched here."""
+    from search.studies import studies
+
+    rows = studies(results_dir, logs_dir)
+
+    def show(console: Console) -> None:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("study", "dataset", "hypermodel", "state", "trials", "best"):
+            table.add_column(heading, no_wrap=True)
+        for row in rows:
+            score = row["best_score"]
+            best = "" if score is None else f"{row['objective']} {score:.4f}"
+            words = [row[key] for key in ("name", "dataset", "hypermodel", "state")]
+            table.add_row(*words, str(row["trials"] or ""), best)
+        console.print(table)
+
+    output(rows, as_json, show)
+
+
+def data(
+    dataset: Annotated[
+        str, typer.Argument(help="shapes, cifar100, voc2012, tfds:NAME or a folder.")
+    ],
+    image_size: ImageSize = None,
+    seed: Seed = None,
+    skip_unreadable: SkipUnreadable = False,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch, verify and prepare a data set; show its splits."""
+    from search.data import data, print_data
+
+    console = human(as_json)
+    description = data(
+        dataset,
+        task=None,
+        data_dir=data_dir,
+        image_size=image_size,
+        seed=seed or 0,
+        skip_unreadable=skip_unreadable,
+        say=console.print,
+    )
+    output(description, as_json, lambda console: print_data(description, console))
+
+
+def space(
+    study: ReadyMade = None,
+    dataset: Dataset = None,
+    hypermodel: HyperModelName = None,
+    tuner: Tuner = None,
+    epochs: Epochs = None,
+    trials: Trials = None,
+    fix: Fix = None,
+    limit_train: LimitTrain = None,
+    image_size: ImageSize = None,
+    weights: Weights = None,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Show each knob of a study and what searching it costs."""
+    from search.inputs import chosen_study
+    from search.space import print_space, space
+    from search.spaces import parse_fixed
+
+    chosen = chosen_study(
+        study,
+        None,
+        dataset,
+        hypermodel,
+        {
+            "tuner": tuner,
+            "epochs": epochs,
+            "trials": trials,
+            "fixed": parse_fixed(fix) if fix else None,
+            "limit_train": limit_train,
+            "image_size": image_size,
+            "weights": weights,
+        },
+        lambda name: study_paths(name, results_dir, logs_dir),
+    )
+    description = space(chosen, data_dir)
+    output(description, as_json, lambda console: print_space(description, console))
+
+
+def trials(
+    name: StudyName,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Show every trial of a study, best first."""
+    from search.trials import print_trials, trials
+
+    paths = study_paths(name, results_dir, logs_dir)
+    output(trials(paths), as_json, lambda console: print_trials(paths, console))
+
+
+def board(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A study; default: all.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, help="0 takes any free port.")] = 6006,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+) -> None:
+    """Open TensorBoard on a study, at 127.0.0.1."""
+    from search.board import board
+
+    logs = study_paths(name, results_dir, logs_dir).logs if name else logs_dir
+    raise typer.Exit(board(logs, port))

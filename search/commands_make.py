@@ -1,0 +1,204 @@
+"""Commands that make: search, finalists, exports and predictions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.options import (
+    LOGS,
+    RESULTS,
+    AsJson,
+    DataDir,
+    Dataset,
+    Epochs,
+    Fix,
+    HyperModelName,
+    ImageSize,
+    LimitTrain,
+    LogsDir,
+    Name,
+    ReadyMade,
+    ResultsDir,
+    Seed,
+    SkipUnreadable,
+    StudyName,
+    Trials,
+    Tuner,
+    Weights,
+    Workers,
+)
+from search.output import human, next_command, output, where
+from search.paths import study_paths
+
+
+def search(
+    study: ReadyMade = None,
+    dataset: Dataset = None,
+    hypermodel: HyperModelName = None,
+    tuner: Tuner = None,
+    epochs: Epochs = None,
+    trials: Trials = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="30m", help="Wall time of the search.")
+    ] = None,
+    workers: Workers = None,
+    fix: Fix = None,
+    limit_train: LimitTrain = None,
+    image_size: ImageSize = None,
+    weights: Weights = None,
+    seed: Seed = None,
+    name: Name = None,
+    skip_unreadable: SkipUnreadable = False,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Run a search; the same command again goes on where it stopped."""
+    from search.inputs import chosen_study, parse_duration
+    from search.search import print_found, search
+    from search.spaces import parse_fixed
+    from search.trials import trials as read_trials
+
+    chosen = chosen_study(
+        study,
+        name,
+        dataset,
+        hypermodel,
+        {
+            "tuner": tuner,
+            "epochs": epochs,
+            "trials": trials,
+            "budget_seconds": parse_duration(budget) if budget else None,
+            "fixed": parse_fixed(fix) if fix else None,
+            "limit_train": limit_train,
+            "image_size": image_size,
+            "weights": weights,
+            "seed": seed,
+        },
+        lambda name: study_paths(name, results_dir, logs_dir),
+    )
+    paths = study_paths(chosen.name, results_dir, logs_dir)
+    console = human(as_json)
+    found = search(
+        chosen,
+        paths,
+        data_dir=data_dir,
+        workers=workers,
+        skip_unreadable=skip_unreadable,
+        console=console,
+    )
+
+    def show(console: Console) -> None:
+        print_found(chosen, paths, found, console)
+        next_command(console, f"finalize {chosen.name}{where(paths)}")
+
+    output(read_trials(paths), as_json, show)
+
+
+def finalize(
+    name: StudyName,
+    top: Annotated[int, typer.Option(help="Configurations to retrain.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
+    workers: Workers = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read the test set once more.")
+    ] = False,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Retrain the best, build the ensemble, score the test set once."""
+    from dataclasses import asdict
+
+    from search.finalize import finalize, print_ensemble
+
+    paths = study_paths(name, results_dir, logs_dir)
+    ensemble = finalize(
+        paths,
+        top=top,
+        seeds=seeds,
+        workers=workers,
+        data_dir=data_dir,
+        again=again,
+        console=human(as_json),
+    )
+
+    def show(console: Console) -> None:
+        print_ensemble(paths, ensemble, console)
+        next_command(console, f"export {name}{where(paths)}")
+
+    output(asdict(ensemble), as_json, show)
+
+
+def export(
+    name: StudyName,
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="keras, savedmodel, onnx, litert, with commas."),
+    ] = "keras",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Write the ensemble and the best single model, each checked in a new process."""
+    from dataclasses import asdict
+
+    from search.export import export, print_exports
+
+    paths = study_paths(name, results_dir, logs_dir)
+    wanted = [word.strip() for word in formats.split(",") if word.strip()]
+    written = export(paths, formats=wanted, data_dir=data_dir, say=human(as_json).print)
+
+    def show(console: Console) -> None:
+        print_exports(paths, written, console)
+        model = paths.folder / written[0].path
+        next_command(console, f"predict {model} IMAGE…")
+
+    output([asdict(item) for item in written], as_json, show)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A .keras file or an exported study.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Images, folders or globs.")
+    ],
+    output_dir: Annotated[
+        Path, typer.Option(help="Where masks, previews and the table go.")
+    ] = Path("predictions"),
+    top: Annotated[int, typer.Option(min=1, help="Classes to name an image.")] = 5,
+    skip_unreadable: SkipUnreadable = False,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Name the class of images, or write masks and previews."""
+    from search.predict import predict, print_predictions, resolve_model
+
+    rows = predict(
+        resolve_model(model, results_dir),
+        inputs,
+        output_dir=output_dir,
+        top=top,
+        skip_unreadable=skip_unreadable,
+    )
+    output(rows, as_json, lambda console: print_predictions(rows, output_dir, console))
+
+
+def demo(
+    workers: Workers = None,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Do all of it on generated images, both tasks, in minutes."""
+    from search.demo import demo
+
+    made = demo(results_dir, logs_dir, workers=workers, console=human(as_json))
+    output(made, as_json, lambda console: None)

@@ -1,0 +1,65 @@
+"""The options that several verbs of the command line share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = Path("results")
+LOGS = Path("tensorboard_logs")
+
+ResultsDir = Annotated[Path, typer.Option(help="Where records are kept.")]
+LogsDir = Annotated[Path, typer.Option(help="Where TensorBoard runs are kept.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Root that holds tensorflow_datasets/ and VOCdevkit/."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that train; 0 trains in this process."
+        " Default: one a GPU, or one a core up to 4.",
+    ),
+]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(help="Leave out image files that cannot be read, and count them."),
+]
+StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A searched study.")]
+ReadyMade = Annotated[
+    str | None, typer.Argument(metavar="STUDY", help="A ready-made study.")
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="Own data: a folder, or tfds:NAME. Needs --hypermodel."),
+]
+HyperModelName = Annotated[
+    str | None,
+    typer.Option(help="convnet, vgg16_transfer, unet or mobilenet_unet."),
+]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KNOB=VALUE", help="Take a knob out of the search."),
+]
+Tuner = Annotated[
+    str | None,
+    typer.Option(help="random, grid, hyperband, kt-hyperband or kt-bayesian."),
+]
+Epochs = Annotated[int | None, typer.Option(help="Most epochs of one trial.")]
+Trials = Annotated[int | None, typer.Option(help="Configurations to try.")]
+LimitTrain = Annotated[
+    int | None, typer.Option(help="Train on that many images, drawn evenly.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Edge in pixels of what the network sees.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Pretrained parts: imagenet, none or the path of a file."),
+]
+Seed = Annotated[int | None, typer.Option(help="Of splits, tuner and training.")]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the study; default: that of STUDY.")
+]

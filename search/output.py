@@ -1,0 +1,34 @@
+"""How verbs answer: a document for programs, or words and tables for a person."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from search.options import LOGS, RESULTS
+from search.paths import StudyPaths
+
+
+def human(as_json: bool) -> Console:
+    """Return where a person reads: not stdout where that carries JSON."""
+    return Console(stderr=as_json)
+
+
+def output(value: Any, as_json: bool, show: Callable[[Console], None]) -> None:
+    """Print a verb's result, for a program or for a person."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False))
+    else:
+        show(human(False))
+
+
+def next_command(console: Console, command: str) -> None:
+    """Say what to type next."""
+    console.print(f"next: [bold]vision-tuner {command}[/bold]", highlight=False)
+
+
+def where(paths: StudyPaths) -> str:
+    """Return the options that say where a study lies, unless they are the defaults."""
+    text = "" if paths.results_dir == RESULTS else f" --results-dir {paths.results_dir}"
+    return text + ("" if paths.logs_dir == LOGS else f" --logs-dir {paths.logs_dir}")

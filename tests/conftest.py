@@ -1,0 +1,26 @@
+"""What tests share: the real data, a quiet TensorFlow, a cache of their own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep prepared arrays out of the user's cache; prepare once a session."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["VISION_TUNER_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real data, or skip."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("needs the real data beside the project")
+    return REAL_DATA

@@ -1,0 +1,204 @@
+"""The driver: what it records, how it goes on after a kill, what failures do."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulation import Killed, SimulatedWorkers
+
+from search.driver import Driver, RepeatedBugError
+from search.errors import InputError
+from search.live import Quiet
+from search.oracles import make_oracle, planned
+from search.paths import StudyPaths
+from search.records import Trial, read_records
+from search.studies import Study, record_study
+
+
+def toy_space() -> Any:
+    import keras_tuner
+
+    space = keras_tuner.HyperParameters()
+    space.Float("learning_rate", 1e-4, 1e-1, sampling="log")
+    space.Int("depth", 1, 5)
+    space.Choice("optimizer", ["adam", "sgd"])
+    with space.conditional_scope("optimizer", ["sgd"]):
+        space.Float("momentum", 0.0, 0.99)
+    return space
+
+
+def study(tuner: str, **options: Any) -> Study:
+    return Study(
+        "toy",
+        "classification",
+        "shapes",
+        "convnet",
+        tuner=tuner,
+        **({"epochs": 9} | options),
+    )
+
+
+def driver(
+    tmp_path: Path,
+    of: Study,
+    workers: SimulatedWorkers,
+    space: Any = None,
+    **options: Any,
+) -> Driver:
+    return Driver(
+        study=of,
+        paths=StudyPaths(tmp_path / "results", tmp_path / "logs", of.name),
+        data_folder=tmp_path,
+        oracle=make_oracle(of, toy_space() if space is None else space),
+        executor=workers,
+        watcher=Quiet(),
+        **options,
+    )
+
+
+TUNERS = ["random", "grid", "hyperband", "kt-hyperband", "kt-bayesian"]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_every_tuner_runs_to_its_end_and_leaves_records(
+    tmp_path: Path, tuner: str
+) -> None:
+    of = study(tuner, trials=None if "hyperband" in tuner else 6)
+    searching = driver(tmp_path, of, SimulatedWorkers(capacity=2))
+    trials = searching.search()
+    assert trials == read_records(searching.paths.trials, Trial)
+    assert {trial.state for trial in trials} == {"COMPLETED"}
+    assert all("tuner/" not in name for trial in trials for name in trial.values)
+    assert searching.executor.is_closed
+    if "hyperband" not in tuner:
+        assert len(trials) == 6
+
+
+def test_hyperband_spends_what_it_promises(tmp_path: Path) -> None:
+    of = study("hyperband")
+    workers = SimulatedWorkers(capacity=2)
+    trials = driver(tmp_path, of, workers).search()
+    assert (len(trials), sum(workers.trained.values())) == planned(of)
+    assert max(trial.epochs for trial in trials) == 9
+
+
+def test_the_first_trial_is_the_default_configuration(tmp_path: Path) -> None:
+    for tuner in ("random", "hyperband"):
+        trials = driver(tmp_path / tuner, study(tuner), SimulatedWorkers()).search()
+        assert trials[0].values == {
+            "learning_rate": 1e-4,
+            "depth": 1,
+            "optimizer": "adam",
+        }
+
+
+def test_inactive_knobs_are_not_among_the_values(tmp_path: Path) -> None:
+    for trial in driver(tmp_path, study("random"), SimulatedWorkers()).search():
+        assert ("momentum" in trial.values) == (trial.values["optimizer"] == "sgd")
+
+
+@pytest.mark.parametrize("tuner", ["random", "hyperband", "kt-hyperband"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
+    tmp_path: Path, tuner: str, seed: int
+) -> None:
+    of = study(tuner, seed=seed, trials=8 if tuner == "random" else None)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    workers = SimulatedWorkers(dies_after=seed)
+    lives = 0
+    while True:
+        lives += 1
+        searching = driver(tmp_path / "killed", of, workers)
+        try:
+            trials = searching.search()
+            break
+        except Killed:
+            json.loads(searching.paths.trials.read_text())
+            workers = workers.next_life(dies_after=(seed + lives) % 4)
+    assert lives > 3
+    assert trials == whole
+
+
+def test_a_killed_search_repeats_no_finished_epoch(tmp_path: Path) -> None:
+    of = study("hyperband")
+    workers = SimulatedWorkers(capacity=2, dies_after=3)
+    with pytest.raises(Killed):
+        driver(tmp_path, of, workers).search()
+    workers = workers.next_life(None)
+    driver(tmp_path, of, workers).search()
+    planned_epochs = planned(of)
+    assert planned_epochs is not None
+    assert sum(workers.trained.values()) == planned_epochs[1]
+
+
+def test_failures_are_records_and_the_search_goes_on(tmp_path: Path) -> None:
+    of = study("hyperband", epochs=27)
+    trials = driver(tmp_path, of, SimulatedWorkers(capacity=2, failing=0.3)).search()
+    failed = [trial for trial in trials if trial.state == "FAILED"]
+    assert failed
+    assert all(trial.message and trial.failure == "bug" for trial in failed)
+    reached = [trial for trial in trials if trial.epochs == 27]
+    assert len(reached) >= 4
+
+
+def test_the_same_bug_and_nothing_else_ends_the_search(tmp_path: Path) -> None:
+    class Broken(SimulatedWorkers):
+        def wait(self, report: Any) -> Any:
+            from search.orders import Outcome
+
+            order = self.running.pop()
+            return Outcome(
+                order.order_id,
+                "FAILED",
+                failure="bug",
+                message="ValueError: no",
+                traceback="Traceback … ValueError: no",
+            )
+
+    with pytest.raises(RepeatedBugError, match="Traceback"):
+        driver(tmp_path, study("random"), Broken()).search()
+
+
+def test_a_small_space_is_exhausted_and_the_search_stops(tmp_path: Path) -> None:
+    import keras_tuner
+
+    space = keras_tuner.HyperParameters()
+    space.Choice("depth", [1, 2, 3])
+    space.Boolean("residual")
+    for tuner in ("random", "grid", "hyperband"):
+        of = study(tuner, trials=None if tuner == "hyperband" else 50, epochs=27)
+        trials = driver(tmp_path / tuner, of, SimulatedWorkers(), space).search()
+        assert len(trials) == 6
+        assert len({tuple(sorted(trial.values.items())) for trial in trials}) == 6
+    assert max(trial.epochs for trial in trials) == 27
+
+
+def test_a_finished_search_can_be_extended(tmp_path: Path) -> None:
+    for tuner in ("random", "hyperband"):
+        first = driver(
+            tmp_path / tuner, study(tuner, trials=4), SimulatedWorkers()
+        ).search()
+        more = driver(
+            tmp_path / tuner, study(tuner, trials=7), SimulatedWorkers()
+        ).search()
+        assert len(first) == 4
+        assert len(more) == 7
+        assert [t.values for t in more[:4]] == [t.values for t in first]
+
+
+def test_a_spent_budget_leaves_a_search_that_goes_on(tmp_path: Path) -> None:
+    of = study("random", trials=5)
+    late = time.monotonic() - 1
+    assert driver(tmp_path, of, SimulatedWorkers(), deadline=late).search() == []
+    assert len(driver(tmp_path, of, SimulatedWorkers()).search()) == 5
+
+
+def test_a_changed_study_is_refused_by_the_name_of_the_field(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    record_study(paths, study("random"), {}, "one", "vision-tuner search")
+    with pytest.raises(InputError, match=r"epochs = 9 as recorded.*Received: 27"):
+        record_study(paths, study("random", epochs=27), {}, "two", "")
+    extended = study("random", trials=99)
+    record_study(paths, extended, {}, "one", "")
