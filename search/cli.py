@@ -3,6 +3,7 @@
 Nothing here or imported here loads TensorFlow: verbs load what they need when called.
 """
 
+import os
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -66,6 +67,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code, with one line for what went wrong."""
     complain = Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print
+    # Set before TensorFlow is loaded: its notes on missing GPUs are not our output.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     command = typer.main.get_command(app)
     try:
         status = command.main(

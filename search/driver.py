@@ -16,6 +16,7 @@ from search.errors import InputError
 from search.events import write_hparams
 from search.failures import BUG
 from search.files import read_json, write_json
+from search.oracles.brackets import DRAWS_PER_PLACE
 from search.orders import Executor, Order, Outcome, Progress
 from search.paths import StudyPaths
 from search.records import (
@@ -54,6 +55,7 @@ class Driver:
         trials: trial id -> record.
         roots: keras-tuner's id -> trial id; the rungs of a trial share one.
         waiting: keras-tuner's trials that were running when the search was cut.
+        most_trials: that the oracle may ask for, where it counts them.
     """
 
     study: Study
@@ -67,6 +69,7 @@ class Driver:
     trials: dict[str, Trial] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     waiting: list[Any] = field(default_factory=list)
+    most_trials: int | None = None
 
     def search(self) -> list[Trial]:
         """Run until the oracle has nothing more to ask, or the budget is spent.
@@ -74,6 +77,7 @@ class Driver:
         Raises:
             RepeatedBugError: the same bug ended the first trials.
         """
+        self.most_trials = self.oracle.max_trials
         self.restore()
         self.watcher.changed(list(self.trials.values()))
         try:
@@ -116,6 +120,7 @@ class Driver:
         known = set(self.roots.values())
         self.trials = {t.trial_id: t for t in recorded if t.trial_id in known}
         self.waiting = list(self.oracle.ongoing_trials.values())
+        self.replace_infeasible()
 
     def ask(self) -> str:
         """Start the next trial and return the oracle's status."""
@@ -180,6 +185,9 @@ class Driver:
         if trial.score is None or trial.state in ("FAILED", "INFEASIBLE"):
             asked.status = "FAILED"
             self.oracle.end_trial(asked)
+            if trial.state == "INFEASIBLE":
+                asked.status = "INVALID"
+                self.replace_infeasible()
             return trial
         metrics = {self.study.objective: trial.score}
         self.oracle.update_trial(asked_id, metrics, step=trial.best_epoch)
@@ -187,6 +195,15 @@ class Driver:
         self.oracle.end_trial(asked)
         is_full = trial.epochs >= self.study.epochs or trial.message is not None
         return replace(trial, state="COMPLETED" if is_full else "PAUSED")
+
+    def replace_infeasible(self) -> None:
+        """Let the oracle draw one more, where it counts trials and they do not run out.
+
+        A tuner that counts its trials would else spend them on networks never trained.
+        """
+        infeasible = sum(t.status == "INVALID" for t in self.oracle.trials.values())
+        if self.most_trials and infeasible <= DRAWS_PER_PLACE * self.most_trials:
+            self.oracle.max_trials = self.most_trials + infeasible
 
     def stop_at_repeated_bug(self, outcome: Outcome) -> None:
         """Raise where nothing but the same bug has come back so far."""
@@ -209,6 +226,7 @@ class Driver:
         for root, trial in self.trials.items():
             if trial.state == "PAUSED":
                 self.trials[root] = replace(trial, state="COMPLETED")
+                write_hparams(self.paths.logs, self.trials[root])
         self.save()
 
     def save(self) -> None:

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 from search.orders import Order
 from search.records import Trial, Value
 
+PREFIX = "events.out.tfevents"
+
 
 class EventFile:
     """One event file, whole after every record."""
@@ -25,8 +27,9 @@ class EventFile:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        stamp = f"{time.time_ns():020d}"
-        name = f"events.out.tfevents.{stamp[:10]}.{socket.gethostname()}.{stamp[10:]}"
+        # TensorBoard reads the files of a run in the order of their names.
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        name = f"{PREFIX}.{seconds:010d}.{socket.gethostname()}.{nanoseconds:09d}"
         self._file: BinaryIO = (folder / name).open("wb")
         self._writer = RecordWriter(self._file)
         self._write(event_pb2.Event(file_version="brain.Event:2"))
@@ -132,7 +135,11 @@ def domain_of(domain: list[Value] | tuple[float, float] | None) -> Any:
 
 
 def write_hparams(logs: Path, trial: Trial) -> None:
-    """Write a trial's knobs, result and status for TensorBoard's HParams."""
+    """Write a trial's knobs and result for TensorBoard's HParams.
+
+    TensorBoard keeps the first status it reads, so there is none before the trial has
+    ended for good.
+    """
     from tensorboard.plugins.hparams import api_pb2
     from tensorboard.plugins.hparams import summary_v2 as hparams
 
@@ -148,7 +155,8 @@ def write_hparams(logs: Path, trial: Trial) -> None:
             "parameters": None if trial.parameters is None else float(trial.parameters),
         }
         file.scalars(trial.epochs, result)
-        file.summary(0, session_end(status))
+        if trial.state != "PAUSED":
+            file.summary(0, session_end(status))
     finally:
         file.close()
 

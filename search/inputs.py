@@ -58,6 +58,8 @@ def check_study(study: Study) -> Study:
         ("--trials", study.trials),
         ("--limit-train", study.limit_train),
         ("--image-size", study.image_size),
+        ("--max-flops", study.max_flops),
+        ("--max-parameters", study.max_parameters),
     ):
         if value is not None and value < 1:
             raise InputError(

@@ -85,15 +85,18 @@ class LiveView:
     def line(self, trial: Trial) -> str:
         """Return one line on a trial that ended or paused."""
         result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
-        if trial.state in ("FAILED", "INFEASIBLE"):
+        if trial.state == "FAILED":
             result = f"{trial.failure}: {trial.message}"
+        if trial.state == "INFEASIBLE":
+            result = str(trial.message)
         return (
             f"trial {trial.trial_id} {trial.state.lower()}: {result} | {self.summary()}"
         )
 
     def summary(self) -> str:
         """Return how far the search is, the best score and the time left."""
-        ended = [t for t in self._trials if t.state not in ("RUNNING", "WAITING")]
+        open_states = ("RUNNING", "WAITING", "INFEASIBLE")
+        ended = [t for t in self._trials if t.state not in open_states]
         epochs = self.epochs_done()
         parts = [f"{len(ended)} trials", f"{epochs} epochs"]
         if self._planned is not None:
@@ -104,9 +107,10 @@ class LiveView:
         best = ranked(self._trials, self._direction)
         if best:
             parts.append(f"best {shown(best[0].score)} ({best[0].trial_id})")
-        failed = [t for t in self._trials if t.state in ("FAILED", "INFEASIBLE")]
-        if failed:
-            parts.append(f"{len(failed)} failed")
+        for state in ("FAILED", "INFEASIBLE"):
+            count = sum(trial.state == state for trial in self._trials)
+            if count:
+                parts.append(f"{count} {state.lower()}")
         left = self.seconds_left()
         if left is not None:
             parts.append(f"about {duration(left)} left")

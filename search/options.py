@@ -59,6 +59,16 @@ Weights = Annotated[
     str | None,
     typer.Option(help="Pretrained parts: imagenet, none or the path of a file."),
 ]
+MaxFlops = Annotated[
+    float | None,
+    typer.Option(
+        help="Larger networks are infeasible (forward, one image)."
+        " Default: no limit with a GPU, else about a minute an epoch."
+    ),
+]
+MaxParameters = Annotated[
+    int | None, typer.Option(help="Networks with more are infeasible.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of splits, tuner and training.")]
 Name = Annotated[
     str | None, typer.Option(help="Name of the study; default: that of STUDY.")

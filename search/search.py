@@ -2,11 +2,13 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from search.devices import default_workers
+from search.datasets import PreparedDataset
+from search.devices import cpu_flops, default_workers, gpus
 from search.driver import Driver
 from search.events import write_hparams_domain
 from search.executors import make_executor
@@ -54,6 +56,7 @@ def search(
     check_tuner(study.tuner)
     study = with_data_dir(check_study(study), data_dir)
     data = prepared_data(study, data_dir, skip_unreadable, console.print)
+    study = sized(study, paths, data)
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)
     mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
@@ -85,6 +88,17 @@ def search(
             ).search()
 
 
+def sized(study: Study, paths: StudyPaths, data: PreparedDataset) -> Study:
+    """Return the study with the size limit of this machine, where none was chosen.
+
+    A study that was begun keeps its own, wherever it goes on.
+    """
+    if study.max_flops is not None or gpus() or paths.study.exists():
+        return study
+    images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
+    return replace(study, max_flops=cpu_flops(images))
+
+
 def announce(
     study: Study, paths: StudyPaths, workers: int | None, console: Console
 ) -> None:
@@ -101,6 +115,12 @@ def announce(
     parts = [study.tuner, cost, f"on {where}"]
     if limit is not None:
         parts.append(f"for at most {duration(limit)}")
+    if study.max_flops is not None:
+        console.print(
+            f"networks above {study.max_flops / 1e6:.3g} MFLOPs an image are infeasible"
+            " (--max-flops)",
+            highlight=False,
+        )
     verb = "Going on with" if paths.oracle.exists() else "Searching"
     console.print(f"{verb} [bold]{study.name}[/bold]: {', '.join(parts)}")
     console.print(f"records in {paths.folder}/, TensorBoard runs in {paths.logs}/")
@@ -111,10 +131,11 @@ def print_found(
 ) -> None:
     """Say what a search found and where it lies."""
     best = ranked(found, study.direction)
-    failed = sum(trial.failure is not None for trial in found)
     unfinished = sum(trial.state in ("PAUSED", "RUNNING", "WAITING") for trial in found)
     parts = [f"{len(found)} trials"]
-    parts += [f"{failed} failed"] if failed else []
+    for state in ("FAILED", "INFEASIBLE"):
+        count = sum(trial.state == state for trial in found)
+        parts += [f"{count} {state.lower()}"] if count else []
     parts += [f"{unfinished} to be continued"] if unfinished else []
     console.print(f"{', '.join(parts)}; records in {paths.folder}/", highlight=False)
     if best:

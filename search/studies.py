@@ -38,6 +38,9 @@ class Study:
         patience: epochs without a better score that end a trial; None = never.
         data_dir: where the data was found, as the user wrote it.
         budget_seconds: wall time of the search; None = no limit.
+        max_flops: larger networks are infeasible (forward, one image); None = no
+            limit where there is a GPU, else what trains in a minute or so.
+        max_parameters: networks with more are infeasible; None = no limit.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Study:
     patience: int | None = 20
     data_dir: str | None = None
     budget_seconds: float | None = None
+    max_flops: float | None = None
+    max_parameters: int | None = None
 
 
 # What may differ between two runs of the same command: a search can be extended or

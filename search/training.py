@@ -26,7 +26,7 @@ from search.checkpoints import (
     save_checkpoint,
 )
 from search.datasets import PreparedDataset, open_prepared
-from search.errors import InputError
+from search.errors import InfeasibleError, InputError
 from search.events import EventWriter
 from search.files import write_array
 from search.orders import Order, Outcome, Progress, Report
@@ -62,8 +62,21 @@ def build_model(order: Order, hypermodel: Any) -> Any:
     hp = keras_tuner.HyperParameters()
     hp.values = dict(order.values)
     model = hypermodel.build(hp)
+    check_size(model, Study(**order.study))
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def check_size(model: Any, study: Study) -> None:
+    """Raise InfeasibleError where a network is larger than the study allows."""
+    from hypermodels.cost import forward_flops
+
+    for option, size, limit in (
+        ("--max-flops", forward_flops(model), study.max_flops),
+        ("--max-parameters", model.count_params(), study.max_parameters),
+    ):
+        if limit is not None and size > limit:
+            raise InfeasibleError(f"{size:.3g} is more than {option} {limit:.3g}")
 
 
 def all_variables(model: Any) -> list[Any]:

@@ -1,16 +1,17 @@
 """The verb `trials`: every trial, best first, failures with their message."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from search.errors import InputError
 from search.live import duration, shown, values_text
 from search.paths import StudyPaths
-from search.records import Trial, ranked, read_records
+from search.records import Trial, Values, ranked, read_records
 from search.studies import Study, open_study
 
 
@@ -30,54 +31,77 @@ def trials(paths: StudyPaths) -> list[dict[str, Any]]:
 
 
 def print_trials(paths: StudyPaths, console: Console) -> None:
-    """Print the trials as a table: those with a score first, best on top."""
+    """Print the trials, those with a score first and best on top.
+
+    Knobs that are the same in all trials are listed once, at the end.
+    """
     study = open_study(paths)
     records = [Trial(**item) for item in trials(paths)]
     best = ranked(records, study.direction)
-    rest = [trial for trial in records if trial not in best]
-    console.print(trials_table(study, [*best, *rest]))
-    failed = [trial for trial in records if trial.failure]
-    console.print(f"{len(records)} trials, {len(failed)} failed")
+    ordered = [*best, *(trial for trial in records if trial not in best)]
+    shared = shared_values([trial.values for trial in records])
+    console.print(heading(study), style="bold")
+    for trial in ordered:
+        console.print(row(trial), style="red" if trial.failure else "", highlight=False)
+        if trial.message:
+            kind = f"{trial.failure}: " if trial.state == "FAILED" else ""
+            console.print(indented(f"{kind}{trial.message}"))
+        own = {k: v for k, v in trial.values.items() if k not in shared}
+        if own:
+            console.print(indented(values_text(own), style="dim"))
+    if shared:
+        console.print(f"the same in all: {values_text(shared)}", highlight=False)
+    console.print(counted(records), highlight=False)
 
 
-def trials_table(study: Study, records: list[Trial]) -> Table:
-    """Return the table; knobs that never differ are left to `study.json`."""
-    table = Table(box=None, pad_edge=False)
-    for heading, side in (
-        ("trial", "left"),
-        ("state", "left"),
-        (study.objective, "right"),
-        ("at epoch", "right"),
-        ("epochs", "right"),
-        ("time", "right"),
-        ("parameters", "right"),
-        ("values, or why it failed", "left"),
-    ):
-        is_last = heading.startswith("values")
-        table.add_column(
-            heading,
-            justify="right" if side == "right" else "left",
-            no_wrap=not is_last,
-            overflow="fold",
-        )
-    for trial in records:
-        table.add_row(
-            trial.trial_id,
-            Text(trial.state, style="red" if trial.failure else ""),
-            shown(trial.score),
-            str(trial.best_epoch or "–"),
-            str(trial.epochs),
-            duration(trial.seconds),
-            f"{trial.parameters:,}" if trial.parameters else "–",
-            explained(trial),
-        )
-    return table
+def counted(records: Sequence[Trial]) -> str:
+    """Return `17 trials, 2 failed, 1 infeasible`."""
+    parts = [f"{len(records)} trials"]
+    for state in ("FAILED", "INFEASIBLE"):
+        count = sum(trial.state == state for trial in records)
+        parts += [f"{count} {state.lower()}"] if count else []
+    return ", ".join(parts)
 
 
-def explained(trial: Trial) -> Text:
-    """Return what there is to say of a trial: its failure and its values."""
-    text = Text()
-    if trial.message:
-        kind = f"{trial.failure}: " if trial.failure else ""
-        text.append(f"{kind}{trial.message}\n", style="red" if trial.failure else "")
-    return text.append(values_text(trial.values), style="dim")
+def heading(study: Study) -> str:
+    """Return the first line of the table."""
+    return line("trial", "state", study.objective, "at", "epochs", "time", "parameters")
+
+
+def row(trial: Trial) -> str:
+    """Return a trial's line."""
+    return line(
+        trial.trial_id,
+        trial.state,
+        shown(trial.score),
+        str(trial.best_epoch or "–"),
+        str(trial.epochs),
+        duration(trial.seconds),
+        f"{trial.parameters:,}" if trial.parameters else "–",
+    )
+
+
+def line(*cells: str) -> str:
+    """Set seven cells in columns; all fits in 80."""
+    widths = (-6, -10, 13, 4, 7, 9, 12)
+    return " ".join(
+        cell.ljust(-width) if width < 0 else cell.rjust(width)
+        for cell, width in zip(cells, widths, strict=True)
+    )
+
+
+def indented(text: str, style: str = "") -> Padding:
+    """Return text below its trial's line."""
+    return Padding(Text(text, style=style), (0, 0, 0, 7))
+
+
+def shared_values(values: list[Values]) -> Values:
+    """Return the knobs that have one value in all trials; none for a single trial."""
+    if len(values) < 2:
+        return {}
+    first, *others = values
+    return {
+        knob: value
+        for knob, value in first.items()
+        if all(other.get(knob) == value for other in others)
+    }

@@ -12,6 +12,7 @@ from search.driver import Driver, RepeatedBugError
 from search.errors import InputError
 from search.live import Quiet
 from search.oracles import make_oracle, planned
+from search.orders import Outcome
 from search.paths import StudyPaths
 from search.records import Trial, read_records
 from search.studies import Study, record_study
@@ -143,11 +144,40 @@ def test_failures_are_records_and_the_search_goes_on(tmp_path: Path) -> None:
     assert len(reached) >= 4
 
 
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_infeasible_configurations_are_replaced(tmp_path: Path, tuner: str) -> None:
+    class Small(SimulatedWorkers):
+        def wait(self, report: Any) -> Any:
+            if self.running[-1].values["depth"] > 3:
+                order = self.running.pop()
+                return Outcome(
+                    order.order_id, "INFEASIBLE", failure="infeasible", message="large"
+                )
+            return super().wait(report)
+
+    of = study(tuner, trials=9)
+    trials = driver(tmp_path, of, Small()).search()
+    infeasible = [trial for trial in trials if trial.state == "INFEASIBLE"]
+    assert infeasible
+    assert len(trials) - len(infeasible) == 9
+    assert max(trial.epochs for trial in trials) == 9
+
+
+def test_a_space_of_infeasible_configurations_ends(tmp_path: Path) -> None:
+    class NoneFits(SimulatedWorkers):
+        def wait(self, report: Any) -> Any:
+            order = self.running.pop()
+            return Outcome(order.order_id, "INFEASIBLE", failure="infeasible")
+
+    for tuner in ("random", "hyperband"):
+        of = study(tuner, trials=2, epochs=3)
+        trials = driver(tmp_path / tuner, of, NoneFits()).search()
+        assert {trial.state for trial in trials} == {"INFEASIBLE"}
+
+
 def test_the_same_bug_and_nothing_else_ends_the_search(tmp_path: Path) -> None:
     class Broken(SimulatedWorkers):
         def wait(self, report: Any) -> Any:
-            from search.orders import Outcome
-
             order = self.running.pop()
             return Outcome(
                 order.order_id,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+DRAWS_PER_PLACE = 10
+
 
 @dataclass(frozen=True)
 class Bracket:
@@ -26,13 +28,13 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration at one rung."""
+    """One configuration at one rung; INFEASIBLE ones were never trained."""
 
     run_id: str
     bracket: int
     rung: int
     parent: str | None
-    state: Literal["RUNNING", "COMPLETED", "FAILED"]
+    state: Literal["RUNNING", "COMPLETED", "FAILED", "INFEASIBLE"]
     score: float | None = None
 
 
@@ -152,7 +154,19 @@ def is_filled(
     brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int, exhausted: bool
 ) -> bool:
     """Return whether all configurations of a bracket have been started."""
-    return exhausted or len(at_rung(runs, bracket, 0)) >= brackets[bracket].sizes[0]
+    return exhausted or not places_below(brackets, runs, bracket)
+
+
+def places_below(brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int) -> int:
+    """Return how many configurations a bracket may still start.
+
+    Infeasible ones are replaced, up to `DRAWS_PER_PLACE` draws a place: a space of
+    nothing else must end, too.
+    """
+    started = at_rung(runs, bracket, 0)
+    size = brackets[bracket].sizes[0]
+    feasible = sum(run.state != "INFEASIBLE" for run in started)
+    return max(0, min(size - feasible, DRAWS_PER_PLACE * size - len(started)))
 
 
 def candidates(runs: Sequence[Run], bracket: int, rung: int) -> list[Run]:
@@ -179,7 +193,7 @@ def open_places(
 
 def is_lost(run: Run, runs: Sequence[Run]) -> bool:
     """Return whether a run, or what it was promoted to, has failed."""
-    if run.state == "FAILED":
+    if run.state in ("FAILED", "INFEASIBLE"):
         return True
     promoted = [other for other in runs if other.parent == run.run_id]
     return any(is_lost(other, runs) for other in promoted)
@@ -197,7 +211,7 @@ def still_to_come(
     if rung == 0:
         if is_filled(brackets, runs, bracket, exhausted):
             return running
-        return running + brackets[bracket].sizes[0] - len(at_rung(runs, bracket, 0))
+        return running + places_below(brackets, runs, bracket)
     below = len(candidates(runs, bracket, rung - 1)) + still_to_come(
         brackets, runs, bracket, rung - 1, exhausted
     )

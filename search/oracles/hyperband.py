@@ -5,7 +5,7 @@ values name the trial it continues (`tuner/trial_id`) and the epochs to reach.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras_tuner
 
@@ -19,6 +19,13 @@ from search.oracles.brackets import (
     plan_brackets,
 )
 from search.oracles.sampling import new_values
+
+# keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.
+STATES: dict[str, Literal["COMPLETED", "FAILED", "INFEASIBLE"]] = {
+    "COMPLETED": "COMPLETED",
+    "FAILED": "FAILED",
+    "INVALID": "INFEASIBLE",
+}
 
 
 class Hyperband(keras_tuner.Oracle):
@@ -88,14 +95,13 @@ class Hyperband(keras_tuner.Oracle):
         runs = []
         for trial_id, trial in self.trials.items():
             values = trial.hyperparameters.values
-            finished = trial.status if trial.status in ("COMPLETED", "FAILED") else None
             runs.append(
                 Run(
                     run_id=trial_id,
                     bracket=values["tuner/bracket"],
                     rung=values["tuner/round"],
                     parent=values.get("tuner/trial_id"),
-                    state=finished or "RUNNING",
+                    state=STATES.get(trial.status, "RUNNING"),
                     score=None if trial.score is None else sign * trial.score,
                 )
             )
