@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.backend import load_keras
 from search.datasets import PreparedDataset
 from search.devices import cpu_flops, default_workers, gpus
 from search.driver import Driver
@@ -56,6 +57,7 @@ def search(
     check_tuner(study.tuner)
     study = with_data_dir(check_study(study), data_dir)
     data = prepared_data(study, data_dir, skip_unreadable, console.print)
+    load_keras()
     study = sized(study, paths, data)
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)

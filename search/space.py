@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.backend import load_keras
 from search.inputs import check_study, prepared_data
 from search.oracles import check_tuner, planned
 from search.spaces import condition_of, declare_space, range_of
@@ -21,6 +22,7 @@ def space(study: Study, data_dir: Path | None) -> dict[str, Any]:
     """
     check_tuner(study.tuner)
     data = prepared_data(check_study(study), data_dir)
+    load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     declared = declare_space(hypermodel, study.fixed)
     plan = planned(study)

@@ -1,0 +1,120 @@
+"""A U-Net on a pretrained encoder, by default MobileNetV2.
+
+Source: TensorFlow's image segmentation tutorial (modified U-Net: MobileNetV2 with skips
+at block_1, 3, 6 and 13, bottom block_16_project; transposed convolutions up).
+Cost: not measured.
+Expected result: not measured.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+import keras_tuner as kt
+
+from hypermodels import augmentation, backbones, blocks, losses, optimizers
+from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+from hypermodels.unet import draw_upsampling
+from hypermodels.vgg16_transfer import draw_backbone
+
+ENCODERS = ("mobilenet_v2", "vgg16", "efficientnetv2b0", "resnet50v2")
+
+
+class MobileNetUNet(ImageHyperModel):
+    """A backbone down, a new decoder up."""
+
+    task = "segmentation"
+    objective = "val_dice"
+    baselines: ClassVar[dict[str, Values]] = {
+        "tutorial": {
+            "unfrozen_blocks": 0,
+            "decoder_filters": 512,
+            "upsampling": "transpose",
+            "augmentation": "flip",
+            "loss": "cross_entropy",
+        },
+    }
+
+    def __init__(self, image_shape: tuple[int, int, int], *args: Any, **kwargs: Any):
+        super().__init__(image_shape, *args, **kwargs)
+        self.encoders = self.fitting_encoders()
+
+    def fitting_encoders(self) -> list[str]:
+        """Return the backbones whose stride divides the image and that have weights.
+
+        Raises:
+            ValueError: there is none.
+        """
+        fitting = backbones.fitting(self.weights)
+        strides = {
+            name: backbones.BACKBONES[name].stride
+            for name in ENCODERS
+            if name in fitting
+        }
+        encoders = [
+            name
+            for name, stride in strides.items()
+            if all(edge % stride == 0 and edge >= 32 for edge in self.working_shape)
+        ]
+        if not encoders:
+            edge = max(32, 32 * round(max(self.working_shape) / 32))
+            raise ValueError(
+                f"Expected images whose edges {min(strides.values())} divides, from 32 "
+                f"pixels on. Received: {self.working_shape}. Give input_size, {edge} "
+                "for one."
+            )
+        return encoders
+
+    def draw(self, hp: kt.HyperParameters) -> None:
+        # === Network ===
+        draw_backbone(self, hp, self.encoders)
+        hp.Choice("decoder_filters", [32, 64, 128, 256, 512], default=128)
+        draw_upsampling(hp)
+        hp.Float("dropout_rate", 0.0, 0.5, step=0.1, default=0.1)
+        # === Data ===
+        hp.Choice("augmentation", list(augmentation.SEGMENTATION), default="flip_scale")
+        # === Training ===
+        hp.Choice("loss", list(losses.SEGMENTATION_LOSSES))
+        self.draw_batch_size(hp, 8, 16, 32)
+        optimizers.draw_optimizer(
+            hp, ["adam", "rmsprop", "sgd"], learning_rate=2e-3, sgd_learning_rate=5e-2
+        )
+
+    def network(self, values: Values, images: Any) -> Network:
+        # === Encoder ===
+        x = blocks.resize_to(images, *self.working_shape, name="resize")
+        entry = backbones.BACKBONES[values["backbone"]]
+        backbone, unfrozen = backbones.build_backbone(
+            values["backbone"],
+            x,
+            weights=self.weights,
+            unfrozen_blocks=values["unfrozen_blocks"],
+            alpha=values.get("alpha"),
+        )
+        taps = [backbone.get_layer(name).output for name in entry.taps]
+        x = backbone.get_layer(entry.bottom).output
+        x = blocks.drop(x, values["dropout_rate"], "bottom_dropout")
+        # === Decoder ===
+        filters = values["decoder_filters"]
+        for level in reversed(range(len(taps))):
+            x = self.grow(x, values, filters, f"decoder{level + 1}")
+            x = keras.layers.Concatenate(name=f"decoder{level + 1}_skip")(
+                [taps[level], x]
+            )
+            x = blocks.convolution_unit(x, filters, name=f"decoder{level + 1}_conv")
+            filters = max(8, filters // 2)
+        if x.shape[1] != self.working_shape[0]:
+            x = self.grow(x, values, filters, "decoder0")
+        outputs = blocks.foreground_probability(x, *self.image_shape[:2])
+        return Network(outputs, unfrozen)
+
+    def grow(self, x: Any, values: Values, filters: int, name: str) -> Any:
+        """Double height and width, normalise, activate."""
+        x = blocks.upsample(
+            x,
+            values["upsampling"],
+            filters,
+            kernel_size=values.get("transpose_kernel"),
+            name=f"{name}_up",
+        )
+        x = blocks.normalize(x, "batch", f"{name}_up_norm")
+        return blocks.activate(x, "relu", f"{name}_up_relu")

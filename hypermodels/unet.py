@@ -1,0 +1,173 @@
+"""A U-Net from scratch, foreground against background.
+
+Source: Ronneberger et al. 2015 (skip connections, pooling); without `skip`, with
+`downsampling` stride and `upsampling` transpose the encoder-decoder of Chollet, Deep
+Learning with Python, chapter 9 (with an even kernel: the book's 3 paints checkerboards,
+Odena et al. 2016). Both are `baselines`.
+Cost: not measured.
+Expected result: not measured.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+import keras_tuner as kt
+
+from hypermodels import augmentation, blocks, losses, optimizers
+from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+
+MOST_FILTERS = 1024
+
+
+class UNet(ImageHyperModel):
+    """`depth` halvings down, as many doublings up."""
+
+    task = "segmentation"
+    objective = "val_dice"
+    baselines: ClassVar[dict[str, Values]] = {
+        "encoder_decoder": {
+            "depth": 3,
+            "base_filters": 64,
+            "skip": False,
+            "residual": False,
+            "convolution": "standard",
+            "normalization": "none",
+            "downsampling": "stride",
+            "upsampling": "transpose",
+            "transpose_kernel": 4,
+            "dropout_rate": 0.0,
+            "loss": "cross_entropy",
+            "optimizer": "rmsprop",
+            "schedule": "constant",
+            "warmup_fraction": 0.0,
+            "learning_rate": 1e-3,
+        },
+        "classic": {
+            "depth": 4,
+            "base_filters": 64,
+            "skip": True,
+            "residual": False,
+            "convolution": "standard",
+            "normalization": "batch",
+            "downsampling": "max_pool",
+            "upsampling": "transpose",
+            "transpose_kernel": 2,
+            "dropout_rate": 0.5,
+        },
+    }
+
+    def __init__(self, image_shape: tuple[int, int, int], *args: Any, **kwargs: Any):
+        super().__init__(image_shape, *args, **kwargs)
+        self.most_depth = self.checked_depth()
+
+    def checked_depth(self) -> int:
+        """Return how often, at most 5 times, the image can be halved down to 4 pixels.
+
+        Raises:
+            ValueError: not even twice.
+        """
+        depth = 0
+        while depth < 5 and all(
+            edge % 2 ** (depth + 1) == 0 and edge >> (depth + 1) >= 4
+            for edge in self.working_shape
+        ):
+            depth += 1
+        if depth < 2:
+            edge = max(16, 16 * round(max(self.working_shape) / 16))
+            raise ValueError(
+                "Expected images whose edges can be halved twice, to 4 pixels or more. "
+                f"Received: {self.working_shape}. Give input_size, {edge} for one."
+            )
+        return depth
+
+    def draw(self, hp: kt.HyperParameters) -> None:
+        # === Network ===
+        hp.Int("depth", 2, self.most_depth, default=min(4, self.most_depth))
+        hp.Choice("base_filters", [8, 16, 32, 64], default=16)
+        hp.Choice("convolution", list(blocks.CONVOLUTIONS))
+        hp.Boolean("residual", default=False)
+        hp.Choice("normalization", list(blocks.NORMALIZATIONS))
+        hp.Choice("downsampling", ["max_pool", "stride"])
+        hp.Boolean("skip", default=True)
+        draw_upsampling(hp)
+        hp.Float("dropout_rate", 0.0, 0.5, step=0.1, default=0.1)
+        # === Data ===
+        hp.Choice("augmentation", list(augmentation.SEGMENTATION), default="flip_scale")
+        # === Training ===
+        hp.Choice("loss", list(losses.SEGMENTATION_LOSSES))
+        self.draw_batch_size(hp, 8, 16, 32)
+        optimizers.draw_optimizer(
+            hp, ["adamw", "rmsprop", "sgd"], learning_rate=1e-3, sgd_learning_rate=5e-2
+        )
+
+    def network(self, values: Values, images: Any) -> Network:
+        # === Encoder ===
+        x = blocks.resize_to(images, *self.working_shape, name="resize")
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(x)
+        taps = []
+        for level in range(values["depth"]):
+            filters = self.filters(values, level)
+            x = level_block(x, filters, values, f"encoder{level + 1}")
+            taps.append(x)
+            x = halve(x, self.filters(values, level + 1), values, f"down{level + 1}")
+        # === Bottom ===
+        x = level_block(x, self.filters(values, values["depth"]), values, "bottom")
+        x = blocks.drop(x, values["dropout_rate"], "bottom_dropout")
+        # === Decoder ===
+        for level in reversed(range(values["depth"])):
+            filters = self.filters(values, level)
+            name = f"decoder{level + 1}"
+            x = blocks.upsample(
+                x,
+                values["upsampling"],
+                filters,
+                kernel_size=values.get("transpose_kernel"),
+                name=f"up{level + 1}",
+            )
+            if values["skip"]:
+                x = keras.layers.Concatenate(name=f"{name}_skip")([taps[level], x])
+            x = level_block(x, filters, values, name)
+        return Network(blocks.foreground_probability(x, *self.image_shape[:2]))
+
+    def filters(self, values: Values, level: int) -> int:
+        """Return the width of a level: doubled each time, at most 1,024."""
+        return int(min(MOST_FILTERS, values["base_filters"] * 2**level))
+
+
+def draw_upsampling(hp: kt.HyperParameters) -> None:
+    """Declare how a decoder grows, with the kernel of a transposed convolution.
+
+    Only kernels that the stride divides: others leave checkerboards.
+    """
+    hp.Choice("upsampling", list(blocks.UPSAMPLINGS))
+    with hp.conditional_scope("upsampling", ["transpose"]):
+        hp.Choice("transpose_kernel", [2, 4])
+
+
+def halve(x: Any, filters: int, values: Values, name: str) -> Any:
+    """Halve height and width, by pooling or by a strided convolution."""
+    if values["downsampling"] == "max_pool":
+        return keras.layers.MaxPooling2D(2, name=name)(x)
+    return blocks.convolution_unit(
+        x, filters, strides=2, normalization=values["normalization"], name=name
+    )
+
+
+def level_block(x: Any, filters: int, values: Values, name: str) -> Any:
+    """Apply two convolutions, or (`residual`) add them to their input."""
+    shortcut = x
+    for number in (1, 2):
+        x = blocks.convolution_unit(
+            x,
+            filters,
+            normalization=values["normalization"],
+            convolution=values["convolution"],
+            name=f"{name}_conv{number}",
+        )
+    if not values["residual"]:
+        return x
+    if shortcut.shape[-1] != filters:
+        shortcut = blocks.convolve(
+            shortcut, filters, kernel_size=1, name=f"{name}_shortcut"
+        )
+    return keras.layers.Add(name=f"{name}_add")([shortcut, x])

@@ -1,0 +1,107 @@
+"""Classification by a pretrained backbone: feature extraction and fine-tuning.
+
+Source: Chollet, Deep Learning with Python, chapter 8 (VGG16, feature extraction with
+augmentation, then fine-tuning of the upper block at a lower rate); learning rates by
+layer from Howard & Ruder 2018.
+Cost: not measured.
+Expected result: not measured.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+import keras_tuner as kt
+
+from hypermodels import augmentation, backbones, blocks, optimizers
+from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+
+INPUT_SIZES = (32, 64, 96, 128, 160, 192, 224)
+
+
+class VGG16Transfer(ImageHyperModel):
+    """A backbone, by default VGG16, and a new head."""
+
+    task = "classification"
+    objective = "val_accuracy"
+    baselines: ClassVar[dict[str, Values]] = {
+        "feature_extraction": {"unfrozen_blocks": 0},
+        "fine_tuning": {
+            "unfrozen_blocks": 1,
+            "backbone_rate_fraction": 0.1,
+            "head_first_fraction": 0.25,
+        },
+    }
+
+    def draw(self, hp: kt.HyperParameters) -> None:
+        # === Network ===
+        draw_backbone(self, hp, list(backbones.BACKBONES))
+        if self.input_size is None:
+            default = min(INPUT_SIZES, key=lambda size: abs(size - 64))
+            hp.Choice("input_size", list(INPUT_SIZES), default=default)
+        hp.Choice("pooling", ["global", "flatten"])
+        hp.Choice("dense_units", [0, 128, 256, 512, 1024], default=256)
+        hp.Float("dropout_rate", 0.0, 0.6, step=0.1, default=0.3)
+        # === Data ===
+        hp.Choice("augmentation", list(augmentation.CLASSIFICATION), default="flip")
+        hp.Choice("mixing", list(augmentation.MIXING))
+        # === Training ===
+        self.draw_batch_size(hp, 16, 32, 64, 128)
+        hp.Choice("label_smoothing", [0.0, 0.1])
+        optimizers.draw_optimizer(
+            hp, ["adam", "rmsprop", "sgd"], learning_rate=1e-3, sgd_learning_rate=2e-2
+        )
+
+    def network(self, values: Values, images: Any) -> Network:
+        # === Backbone ===
+        size = self.input_size or values["input_size"]
+        x = blocks.resize_to(images, size, size, name="resize")
+        backbone, unfrozen = backbones.build_backbone(
+            values["backbone"],
+            x,
+            weights=self.weights,
+            unfrozen_blocks=values["unfrozen_blocks"],
+            alpha=values.get("alpha"),
+        )
+        # === Head ===
+        x = backbone.output
+        if values["pooling"] == "flatten":
+            x = keras.layers.Flatten(name="flatten")(x)
+        else:
+            x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+        if values["dense_units"]:
+            x = blocks.drop(x, values["dropout_rate"], "feature_dropout")
+            x = keras.layers.Dense(
+                values["dense_units"], activation="relu", name="dense"
+            )(x)
+        x = blocks.drop(x, values["dropout_rate"], "head_dropout")
+        return Network(blocks.class_probabilities(x, self.num_classes), unfrozen)
+
+
+def draw_backbone(
+    hypermodel: ImageHyperModel, hp: kt.HyperParameters, names: list[str]
+) -> None:
+    """Declare which backbone, how much of it learns, and how."""
+    fitting = backbones.fitting(hypermodel.weights)
+    names = [name for name in names if name in fitting]
+    from_scratch = hypermodel.weights == "none"
+    hp.Choice("backbone", names)
+    if "mobilenet_v2" in names:
+        with hp.conditional_scope("backbone", ["mobilenet_v2"]):
+            known = fitting["mobilenet_v2"].get("alpha")
+            alphas = [known] if known else list(backbones.MOBILENET_ALPHAS)
+            default = known or (0.35 if from_scratch else 1.0)
+            hp.Choice("alpha", alphas, default=default)
+    hp.Int("unfrozen_blocks", 0, 5, default=5 if from_scratch else 1)
+    with hp.conditional_scope("unfrozen_blocks", [1, 2, 3, 4, 5]):
+        hp.Float(
+            "backbone_rate_fraction",
+            0.01,
+            1.0,
+            sampling="log",
+            default=1.0 if from_scratch else 0.1,
+        )
+        hp.Choice(
+            "head_first_fraction",
+            [0.0, 0.1, 0.25],
+            default=0.0 if from_scratch else 0.1,
+        )

@@ -1,0 +1,28 @@
+"""Load Keras in the process a person looks at, without TensorFlow's notes."""
+
+import os
+import sys
+import tempfile
+
+
+def load_keras() -> None:
+    """Import Keras and Keras Tuner; what C++ prints meanwhile is shown on failure only.
+
+    TensorFlow 2.21 notes a missing GPU on the error stream before any setting of its
+    log level takes effect.
+    """
+    if "keras_tuner" in sys.modules:
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import keras_tuner  # noqa: F401
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,101 @@
+"""Data sets, prepared once into memory-mapped arrays that every worker opens.
+
+To add one: a module with `find_<name>(request) -> Source`, and a line in `SOURCES`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from search.datasets.cifar100 import find_cifar100
+from search.datasets.folders import find_folder
+from search.datasets.prepared import PreparedDataset, find_prepared, open_prepared
+from search.datasets.shapes import find_shapes
+from search.datasets.sources import Request, Say, Source, ignore
+from search.datasets.store import folder_of, locked, remove_stale, write_prepared
+from search.datasets.tfds_classification import PREFIX, find_tfds
+from search.datasets.voc2012 import find_voc2012
+from search.errors import InputError
+from search.records import Task
+from search.studies import suggestion
+
+__all__ = ["SOURCES", "PreparedDataset", "open_prepared", "prepare"]
+
+SOURCES: dict[str, Callable[[Request], Source]] = {
+    "shapes": find_shapes,
+    "cifar100": find_cifar100,
+    "voc2012": find_voc2012,
+}
+
+
+def prepare(
+    dataset: str,
+    *,
+    task: Task | None,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    say: Say = ignore,
+) -> PreparedDataset:
+    """Open a data set from the cache, or fetch and prepare it first.
+
+    Args:
+        dataset: a registered name, `tfds:NAME` or a folder of images.
+        task: what it is for; None = the usual task of the data set.
+        data_dir: root that holds `tensorflow_datasets/` and `VOCdevkit/`; may be
+            read-only where the data is there.
+        image_size: edge of the stored images in pixels; None = the data set's own.
+        seed: of the cut into splits, and of what is generated.
+        skip_unreadable: leave damaged files out and record them.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        InputError: there is no such data set, it is not for this task, a file cannot
+            be read, or it cannot be fetched.
+    """
+    request = Request(dataset, task, data_dir, image_size, seed, skip_unreadable, say)
+    source = find_source(request)
+    if task is not None and task not in source.tasks:
+        raise InputError(
+            f"a data set for {task}",
+            f"{dataset}, which is for {' and '.join(source.tasks)}",
+            "Choose another data set or hypermodel",
+        )
+    chosen = task or source.tasks[0]
+    folder = folder_of(source, chosen)
+    prepared = find_prepared(folder) or prepare_once(source, chosen, folder, request)
+    return dataclasses.replace(prepared, name=dataset)
+
+
+def prepare_once(
+    source: Source, task: Task, folder: Path, request: Request
+) -> PreparedDataset:
+    """Prepare `folder`, unless another process did while we waited for it."""
+    with locked(folder, request.say):
+        remove_stale(folder.parent)
+        prepared = find_prepared(folder)
+        if prepared is None:
+            request.say(f"Preparing {request.dataset} in {folder}")
+            write_prepared(source, task, folder, request.dataset)
+    return prepared or open_prepared(folder)
+
+
+def find_source(request: Request) -> Source:
+    """Return the data set the user named.
+
+    Raises:
+        InputError: it is neither a known name nor a folder.
+    """
+    dataset = request.dataset
+    if dataset in SOURCES:
+        return SOURCES[dataset](request)
+    if dataset.startswith(PREFIX):
+        return find_tfds(request)
+    if Path(dataset).expanduser().is_dir():
+        return find_folder(request)
+    raise InputError(
+        f"a data set ({', '.join(SOURCES)}, {PREFIX}NAME) or a folder of images",
+        repr(dataset),
+        suggestion(dataset, SOURCES) + "Check the spelling or the path",
+    )

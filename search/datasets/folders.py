@@ -1,0 +1,147 @@
+"""The user's own folders.
+
+Classification: `DIR/<class>/*.jpg`. Segmentation: `DIR/images/*` and `DIR/masks/*.png`
+with equal stems. Either may lie below `train/`, `validation/` and `test/` (`val` and
+`valid` are understood); splits that are missing are cut by seed, classes in their
+shares: 15 % each for validation and test.
+
+Masks are grey, palette or 1-bit: 0 is background. Where all masks of the folder
+together hold only 0 and 255, 255 is foreground; otherwise 255 is void and any other
+value is foreground.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.datasets.layouts import Layout, find_layout
+from search.datasets.sources import (
+    BACKGROUND,
+    FOREGROUND,
+    MASK_CLASSES,
+    SPLITS,
+    VOID,
+    Contents,
+    Request,
+    Say,
+    Source,
+)
+from search.datasets.splits import cut
+from search.errors import InputError
+
+if TYPE_CHECKING:
+    from search.datasets.pools import Pool  # imports Pillow: only to prepare
+
+DEFAULT_EDGES = {"classification": 64, "segmentation": 128}
+CUT_FRACTION = 0.15
+
+
+def find_folder(request: Request) -> Source:
+    """Return the images of the folder `request.dataset`.
+
+    Raises:
+        InputError: its layout is not understood, or there are too few images.
+    """
+    root = Path(request.dataset).expanduser()
+    layout = find_layout(root)
+    edge = request.edge(DEFAULT_EDGES[layout.task], 8, 1024)
+    # Cut now, so that too few images are told before any is read.
+    splits = splits_of(layout, request.seed)
+
+    def load(scratch: Path) -> Contents:
+        return load_folder(layout, splits, edge, scratch, request)
+
+    return Source(
+        label=root.resolve().name,
+        tasks=[layout.task],
+        identity={
+            "task": layout.task,
+            "class_names": layout.class_names,
+            "files": [file.stamp() for file in layout.files],
+            "splits": layout.splits,
+            "edge": edge,
+            "seed": request.seed if len(set(layout.splits)) < len(SPLITS) else None,
+            "skip_unreadable": request.skip_unreadable,
+        },
+        load=load,
+    )
+
+
+def splits_of(layout: Layout, seed: int) -> dict[str, NDArray[np.intp]]:
+    """Return split -> rows: those of the folder, missing ones cut from `train`."""
+    names = np.array(layout.splits)
+    rows = {name: np.flatnonzero(names == name) for name in SPLITS if name in names}
+    missing = [name for name in SPLITS if name not in rows]
+    train = rows["train"]
+    labels = np.array(layout.labels or [0] * len(layout.files), np.int32)
+    parts = cut(labels[train], dict.fromkeys(missing, CUT_FRACTION), seed)
+    return rows | {name: train[part] for name, part in parts.items()}
+
+
+def load_folder(
+    layout: Layout,
+    splits: dict[str, NDArray[np.intp]],
+    edge: int,
+    scratch: Path,
+    request: Request,
+) -> Contents:
+    from search.datasets.pools import read_pool
+
+    if layout.others:
+        request.say(f"Left out {layout.others} files that are no images")
+    pool = read_pool(layout.files, edge, scratch, request)
+    splits = {split: rows[pool.is_read[rows]] for split, rows in splits.items()}
+    labels = np.array(layout.labels, np.int32)
+    if pool.masks is None:
+        check_training(labels[splits["train"]], layout)
+    else:
+        translate_masks(pool, request.say)
+    return Contents(
+        images=pool.images,
+        targets={"labels": labels} if pool.masks is None else {"masks": pool.masks},
+        names=[file.name for file in layout.files],
+        class_names=layout.class_names or MASK_CLASSES,
+        splits=splits,
+        skipped=pool.skipped,
+    )
+
+
+def check_training(labels: NDArray[np.int32], layout: Layout) -> None:
+    """Raise InputError where skipped files leave a class without training images."""
+    counts = np.bincount(labels, minlength=len(layout.class_names))
+    for name, count in zip(layout.class_names, counts, strict=True):
+        if not count:
+            raise InputError(
+                f"readable training images of the class {name}",
+                "none",
+                "Replace the damaged files, or remove the folder of that class",
+            )
+
+
+def translate_masks(pool: "Pool", say: Say) -> None:
+    """Turn the stored values into background, foreground and void, in place.
+
+    Raises:
+        InputError: there is no foreground in any mask.
+    """
+    from search.datasets.pools import translate
+
+    assert pool.masks is not None
+    found = {int(value) for value in np.flatnonzero(pool.values)}
+    is_black_and_white = found <= {0, 255}
+    if is_black_and_white:
+        say("Masks hold 0 and 255 only: 255 is foreground")
+    elif 255 in found:
+        say("Masks hold more values than 0 and 255: 255 is void, others foreground")
+    table = np.full(256, FOREGROUND, np.uint8)
+    table[0] = BACKGROUND
+    table[255] = FOREGROUND if is_black_and_white else VOID
+    if not any(table[value] == FOREGROUND for value in found):
+        raise InputError(
+            "masks with foreground (not 0)",
+            f"only the values {sorted(found)}",
+            "Check that the masks are not empty",
+        )
+    translate(pool.masks, table)

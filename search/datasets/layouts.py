@@ -1,0 +1,221 @@
+"""Finds out how the user's folder of images is laid out."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.datasets.sources import ImageFile
+from search.errors import InputError
+from search.records import Task
+
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".bmp",
+        ".gif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+# JPEG would blur the values of a mask.
+MASK_SUFFIXES = frozenset([".bmp", ".gif", ".pgm", ".png", ".tif", ".tiff"])
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing"),
+}
+BOTH_LAYOUTS = (
+    "Lay it out as DIR/<class>/*.jpg, or as DIR/images/* and DIR/masks/*.png; train/,"
+    " validation/ and test/ may lie between"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies in a folder, in a fixed order.
+
+    Attributes:
+        files: all images.
+        labels: class number of each; empty for segmentation.
+        splits: split that each lies in; all `train` where the folder has no splits.
+        others: files that are no images, which are left out.
+    """
+
+    task: Task
+    class_names: list[str]
+    files: list[ImageFile]
+    labels: list[int]
+    splits: list[str]
+    others: int
+
+
+def find_layout(root: Path) -> Layout:
+    """Return what lies in `root`.
+
+    Raises:
+        InputError: there are no images, fewer than two classes, an image without its
+            mask or the other way round.
+    """
+    bases = split_folders(root) or {"train": root}
+    if "train" not in bases:
+        raise InputError(
+            f"a folder {root / 'train'} beside {', '.join(bases)}", "none", BOTH_LAYOUTS
+        )
+    first = bases["train"]
+    if (first / "images").is_dir() and (first / "masks").is_dir():
+        return segmentation_layout(root, bases)
+    return classification_layout(root, bases)
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Return split -> folder; a folder with images right in it is a class instead."""
+    found: dict[str, Path] = {}
+    for folder in subfolders(root):
+        for split, names in SPLIT_FOLDERS.items():
+            if folder.name.lower() in names and subfolders(folder):
+                if split in found:
+                    raise InputError(
+                        f"one folder for the {split} split",
+                        f"{found[split]} and {folder}",
+                        "Keep one of them",
+                    )
+                found[split] = folder
+    return {split: found[split] for split in SPLIT_FOLDERS if split in found}
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in `folder` by name, without hidden ones."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith((".", "__")) and path.is_dir()
+    )
+
+
+def files_in(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], int]:
+    """Return the images right in `folder` by name, and the number of other files."""
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    files = [path for path in paths if path.is_file() or path.is_symlink()]
+    images = [path for path in files if path.suffix.lower() in suffixes]
+    broken = [path for path in images if not path.exists()]
+    if broken:
+        raise InputError(
+            "a link to a file", f"{broken[0]}, which leads nowhere", "Remove it"
+        )
+    return sorted(images), len(files) - len(images)
+
+
+def classification_layout(root: Path, bases: dict[str, Path]) -> Layout:
+    folders = {split: subfolders(base) for split, base in bases.items()}
+    class_names = [folder.name for folder in folders["train"]]
+    files, labels, splits, others = [], [], [], 0
+    for split, classes in folders.items():
+        for folder in classes:
+            if folder.name not in class_names:
+                raise InputError(
+                    f"the classes of {bases['train']}: {', '.join(class_names)}",
+                    str(folder),
+                    "Add its training images, or remove it",
+                )
+            images, rest = files_in(folder, IMAGE_SUFFIXES)
+            others += rest
+            files += [ImageFile(name_of(path, root), path) for path in images]
+            labels += [class_names.index(folder.name)] * len(images)
+            splits += [split] * len(images)
+    check_classes(root, bases, class_names, labels, splits)
+    return Layout("classification", class_names, files, labels, splits, others)
+
+
+def check_classes(
+    root: Path,
+    bases: dict[str, Path],
+    class_names: list[str],
+    labels: list[int],
+    splits: list[str],
+) -> None:
+    """Raise InputError where there are too few classes, or images of a class."""
+    if not labels:
+        raise InputError(f"images in {root}", "none", BOTH_LAYOUTS)
+    if len(class_names) < 2:
+        raise InputError(
+            f"a folder for each of at least 2 classes in {bases['train']}",
+            ", ".join(class_names) or "none",
+            BOTH_LAYOUTS,
+        )
+    pairs = zip(labels, splits, strict=True)
+    counts = Counter(label for label, split in pairs if split == "train")
+    # One for training and one for each split that has to be cut from it.
+    needed = 1 + len(SPLIT_FOLDERS) - len(bases)
+    for label, name in enumerate(class_names):
+        if counts[label] < needed:
+            raise InputError(
+                f"at least {needed} images in {bases['train'] / name}",
+                counts[label],
+                "Add images, or remove the folder of that class",
+            )
+
+
+def segmentation_layout(root: Path, bases: dict[str, Path]) -> Layout:
+    files: list[ImageFile] = []
+    splits, others = [], 0
+    for split, base in bases.items():
+        for folder in (base / "images", base / "masks"):
+            if not folder.is_dir():
+                raise InputError(f"a folder {folder}", "none", BOTH_LAYOUTS)
+        images, rest = files_in(base / "images", IMAGE_SUFFIXES)
+        masks, rest_of_masks = files_in(base / "masks", MASK_SUFFIXES)
+        pairs = pairs_of(by_stem(images), by_stem(masks), base)
+        files += [ImageFile(name_of(path, root), path, mask) for path, mask in pairs]
+        splits += [split] * len(pairs)
+        others += rest + rest_of_masks
+    needed = 1 + len(SPLIT_FOLDERS) - len(bases)
+    if splits.count("train") < needed:
+        raise InputError(
+            f"at least {needed} images in {bases['train'] / 'images'}",
+            splits.count("train"),
+            "Add images and their masks",
+        )
+    return Layout("segmentation", [], files, [], splits, others)
+
+
+def by_stem(paths: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise InputError(
+                "one file of each name",
+                f"{found[path.stem]} and {path}",
+                "Rename one of them, and its mask",
+            )
+        found[path.stem] = path
+    return found
+
+
+def pairs_of(
+    images: dict[str, Path], masks: dict[str, Path], base: Path
+) -> list[tuple[Path, Path]]:
+    for stem, path in images.items():
+        if stem not in masks:
+            raise InputError(
+                f"the mask of {path}",
+                f"no {base / 'masks' / stem}.png",
+                "Add it, or remove the image",
+            )
+    for stem, path in masks.items():
+        if stem not in images:
+            raise InputError(
+                f"the image of the mask {path}",
+                f"no {stem} in {base / 'images'}",
+                "Add it, or remove the mask",
+            )
+    return [(path, masks[stem]) for stem, path in images.items()]
+
+
+def name_of(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,70 @@
+"""Cuts rows into splits and draws limited training sets; all decided by a seed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import InputError
+
+Rows = NDArray[np.intp]
+Labels = NDArray[np.int32]
+
+
+def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Rows]:
+    """Cut rows into splits that hold each class in the same share.
+
+    Args:
+        labels: (n,) class of each row; zeros where there are no classes.
+        fractions: split -> fraction of each class (0–1), at least one row; the rest
+            is `train`.
+
+    Returns:
+        split -> row numbers, ascending.
+
+    Raises:
+        InputError: a class has fewer rows than there are splits.
+    """
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[Rows]] = {name: [] for name in ("train", *fractions)}
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        if len(rows) <= len(fractions):
+            raise InputError(
+                f"at least {len(parts)} images a class to cut {', '.join(parts)} from",
+                f"{len(rows)} of class {label}",
+                "Add images, or leave the class out",
+            )
+        for name, fraction in fractions.items():
+            count = max(1, round(fraction * len(rows)))
+            parts[name].append(rows[:count])
+            rows = rows[count:]
+        parts["train"].append(rows)
+    return {name: np.sort(np.concatenate(rows)) for name, rows in parts.items()}
+
+
+def limited(labels: Labels, limit: int, seed: int) -> Rows:
+    """Draw `limit` rows, classes in their shares and each at least once.
+
+    The draws of one seed are nested: a larger one holds every smaller one.
+
+    Raises:
+        InputError: `limit` is less than the number of classes.
+    """
+    classes = len(np.unique(labels))
+    if limit < classes:
+        raise InputError(
+            f"a limit of at least {classes}, one training image a class",
+            limit,
+            "Raise --limit-train",
+        )
+    return np.sort(stratified_order(labels, seed)[:limit])
+
+
+def stratified_order(labels: Labels, seed: int) -> Rows:
+    """Order rows so that every prefix holds the classes in about their shares."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = order[labels[order] == label]
+        position[rows] = np.arange(len(rows)) / len(rows)
+    return order[np.argsort(position[order], kind="stable")]

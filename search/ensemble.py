@@ -1,0 +1,175 @@
+"""Greedy choice of an ensemble on validation predictions.
+
+Source: Caruana et al. 2004, "Ensemble selection from libraries of models": start with
+the best model and add, with replacement, the one whose addition scores best. The answer
+is the best ensemble on the way, the first being the best single model alone: so the
+ensemble is never worse than it on the predictions it was chosen by.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.evaluation import (
+    EPSILON,
+    VOID,
+    PixelCounts,
+    check_shapes,
+    chunks,
+    count_pixels,
+    dice,
+    score,
+)
+from search.records import Task
+
+Array = NDArray[Any]
+
+MAX_MEMBERS = 5
+ROUNDS = 20
+# Pixels the greedy steps look at; the final choice looks at all of them.
+SAMPLED_PIXELS = 1_000_000
+
+
+def select(
+    predictions: Mapping[str, Array],
+    targets: Array,
+    task: Task,
+    *,
+    max_members: int = MAX_MEMBERS,
+    rounds: int = ROUNDS,
+) -> dict[str, float]:
+    """Choose members and their weights, which sum to 1, heaviest first.
+
+    Args:
+        predictions: name -> validation probabilities; see `search.evaluation`.
+        max_members: most different models in the ensemble.
+        rounds: most models counted with repetition; weights are multiples of 1/n.
+    """
+    for probabilities in predictions.values():
+        check_shapes(task, probabilities, targets)
+    if not predictions or max_members < 1 or rounds < 1:
+        raise ValueError(
+            "Expected at least one prediction, member and round. Received:"
+            f" {len(predictions)} predictions, max_members={max_members},"
+            f" rounds={rounds}."
+        )
+    names = sorted(predictions)
+    singles = {
+        name: weighted_score(predictions, {name: 1.0}, targets, task) for name in names
+    }
+    first = max(names, key=lambda name: singles[name])
+    order = greedy_order(predictions, targets, task, first, max_members, rounds)
+    candidates = [weights_of(order[:count]) for count in range(1, len(order) + 1)]
+    # max keeps the first of equals: the smallest ensemble that scores as well.
+    return max(
+        candidates,
+        key=lambda weights: weighted_score(predictions, weights, targets, task),
+    )
+
+
+def average(predictions: Mapping[str, Array], weights: Mapping[str, float]) -> Array:
+    """Return the weighted mean of the members' probabilities as float32."""
+    result: Array | None = None
+    for name, weight in weights.items():
+        part = np.asarray(predictions[name], np.float32) * np.float32(weight)
+        result = part if result is None else np.add(result, part, out=result)
+    if result is None:
+        raise ValueError("Expected at least one member. Received: no weights.")
+    return result
+
+
+def weights_of(order: Sequence[str]) -> dict[str, float]:
+    """Return name -> share of a list with repetition, heaviest first."""
+    counts = sorted(Counter(order).items(), key=lambda item: (-item[1], item[0]))
+    return {name: count / len(order) for name, count in counts}
+
+
+def weighted_score(
+    predictions: Mapping[str, Array],
+    weights: Mapping[str, float],
+    targets: Array,
+    task: Task,
+) -> tuple[float, ...]:
+    """Return the score of an average without holding all of it in memory."""
+    if task == "classification":
+        return score(task, average(predictions, weights), targets)
+    counts = []
+    for part in chunks(targets):
+        members = {name: predictions[name][part] for name in weights}
+        counts.append(count_pixels(average(members, weights), targets[part], 0.5))
+    return (dice(joined(counts)),)
+
+
+def joined(counts: Sequence[PixelCounts]) -> PixelCounts:
+    """Return the counts of several runs of images as one."""
+    columns = [
+        (c.true_positives, c.false_positives, c.false_negatives, c.true_negatives)
+        for c in counts
+    ]
+    return PixelCounts(
+        *(np.concatenate(column) for column in zip(*columns, strict=True))
+    )
+
+
+def greedy_order(
+    predictions: Mapping[str, Array],
+    targets: Array,
+    task: Task,
+    first: str,
+    max_members: int,
+    rounds: int,
+) -> list[str]:
+    """Return the models in the order in which greedy selection adds them."""
+    library, truth = sampled(predictions, targets, task)
+    order, total = [first], library[first].copy()
+    while len(order) < rounds:
+        is_full = len(set(order)) == max_members
+        names = sorted(set(order)) if is_full else sorted(library)
+        count = np.float32(len(order) + 1)
+        scores = {
+            name: quick_score((total + library[name]) / count, truth, task)
+            for name in names
+        }
+        best = max(names, key=lambda name: scores[name])
+        order.append(best)
+        total += library[best]
+    return order
+
+
+def sampled(
+    predictions: Mapping[str, Array], targets: Array, task: Task
+) -> tuple[dict[str, Array], Array]:
+    """Return what the greedy steps look at, in memory as float32.
+
+    Classification: everything. Segmentation: pixels that are not void, as one row; a
+    regular sample of them where there are more than `SAMPLED_PIXELS`.
+    """
+    if task == "classification":
+        library = {k: np.asarray(v, np.float32) for k, v in predictions.items()}
+        return library, np.asarray(targets)
+    stride = 1 + targets.size // SAMPLED_PIXELS
+    # The stride must not divide a row: it would look at the same columns only.
+    while stride > 1 and np.gcd(stride, targets.shape[-1]) > 1:
+        stride += 1
+    chosen = np.arange(0, targets.size, stride)
+    truth = np.take(targets, chosen)
+    kept = truth != VOID
+    library = {
+        name: np.take(values, chosen)[kept].astype(np.float32)
+        for name, values in predictions.items()
+    }
+    return library, truth[kept] == 1
+
+
+def quick_score(probabilities: Array, truth: Array, task: Task) -> tuple[float, ...]:
+    """Return `score` for the arrays of `sampled`, without its other metrics."""
+    if task == "classification":
+        true = probabilities[np.arange(len(truth)), truth]
+        accuracy = np.mean(probabilities.argmax(axis=1) == truth)
+        return float(accuracy), float(np.mean(np.log(np.maximum(true, EPSILON))))
+    chosen = probabilities >= 0.5
+    size = int(chosen.sum()) + int(truth.sum())
+    return (2 * int((chosen & truth).sum()) / size if size else 1.0,)

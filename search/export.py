@@ -1,0 +1,213 @@
+"""The verb `export`: hand over the ensemble and the best single model of a study."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from search import ensemble, evaluation
+from search.artefacts import Source, check_backend, check_formats, write_exports
+from search.errors import InputError
+from search.files import write_text
+from search.inference_models import Description, ensemble_model, read_description
+from search.model_card import model_card
+from search.paths import StudyPaths
+from search.records import (
+    Ensemble,
+    Exported,
+    Finalist,
+    read_ensemble,
+    read_records,
+    write_records,
+)
+from search.studies import Study, open_study
+
+Array = NDArray[Any]
+
+CHECKED_IMAGES = 1000
+
+
+def export(
+    paths: StudyPaths,
+    *,
+    formats: Sequence[str] = ("keras",),
+    data_dir: Path | None = None,
+    images: int = CHECKED_IMAGES,
+    say: Callable[[str], object] = lambda text: None,
+) -> list[Exported]:
+    """Export the ensemble and the best single model of a study.
+
+    Args:
+        images: validation images each artefact is compared on, at most.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        InputError: unknown or not installed format, or finalize has not ended.
+        ExportError: an artefact failed its check; nothing was changed.
+    """
+    check_formats(formats)
+    study, record = open_study(paths), read_ensemble(paths.ensemble)
+    if record is None:
+        raise InputError(
+            f"a finalized study, with {paths.ensemble}",
+            "no such file",
+            f"Run `vision-tuner finalize {paths.name}` first",
+        )
+    check_backend(formats)
+    sources, pictures = load_sources(paths, study, record, data_dir, images)
+    earlier = earlier_exports(paths)
+    say(
+        f"writing {', '.join(formats)}; each is run in a new process on"
+        f" {len(pictures)} validation images"
+    )
+    exported = write_exports(paths.export, sources, pictures, formats)
+    made = {item.path for item in exported}
+    everything = exported + [item for item in earlier if item.path not in made]
+    write_records(paths.manifest, everything)
+    write_text(paths.export / "README.md", model_card(study, record, everything))
+    return exported
+
+
+def load_sources(
+    paths: StudyPaths,
+    study: Study,
+    record: Ensemble,
+    data_dir: Path | None,
+    images: int,
+) -> tuple[list[Source], Array]:
+    """Return both models and the validation images they are checked on."""
+    import keras
+
+    # As in the checks: newer GPUs round matrix products.
+    with keras.device("cpu:0"):
+        models, data = load_trained(paths, study, record, data_dir)
+        pictures = spread(data.open("validation", study.task)[0], images)
+        about = Description(
+            study.task,
+            list(data.class_names),
+            [],
+            study=study.name,
+            source=ensemble_hash(paths),
+        )
+        return make_sources(record, models, pictures, about), pictures
+
+
+def ensemble_hash(paths: StudyPaths) -> str:
+    """Return the hash of ensemble.json, by which an export knows where it is from."""
+    return hashlib.sha256(paths.ensemble.read_bytes()).hexdigest()
+
+
+def load_trained(
+    paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
+) -> tuple[dict[str, Any], Any]:
+    """Return finalist id -> trained network for all that is exported, and the data."""
+    from search.finalists import recorded_order
+    from search.inputs import prepared_data
+    from search.training import load_best
+
+    where = data_dir or (Path(study.data_dir) if study.data_dir else None)
+    data = prepared_data(study, where)
+    wanted = {*record.members, record.best_single.member}
+    models = {
+        item.finalist_id: load_best(recorded_order(study, paths, data.folder, item))
+        for item in read_records(paths.finalists, Finalist)
+        if item.finalist_id in wanted
+    }
+    return models, data
+
+
+def spread(images: Array, count: int) -> Array:
+    """Return at most `count` images, evenly spread, in memory."""
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round()
+    return np.asarray(images[chosen.astype(int)])
+
+
+def make_sources(
+    record: Ensemble, models: dict[str, Any], images: Array, about: Description
+) -> list[Source]:
+    """Build both models, and what they must answer from the networks one by one.
+
+    Args:
+        about: the description both share.
+    """
+    outputs = {
+        name: np.asarray(model.predict(images, batch_size=32, verbose=0))
+        for name, model in models.items()
+    }
+    single = record.best_single
+    weights = dict(zip(record.members, record.weights, strict=True))
+    return [
+        make_source(
+            replace(about, model="ensemble", threshold=record.threshold),
+            {name: models[name] for name in weights},
+            list(weights.values()),
+            record.temperature,
+            outputs,
+        ),
+        make_source(
+            replace(about, model="best_single", threshold=single.threshold),
+            {single.member: models[single.member]},
+            [1.0],
+            single.temperature,
+            outputs,
+        ),
+    ]
+
+
+def make_source(
+    description: Description,
+    members: dict[str, Any],
+    weights: Sequence[float],
+    temperature: float,
+    outputs: dict[str, Array],
+) -> Source:
+    """Build one model, and its reference in NumPy from its members' outputs."""
+    task = description.task
+    reference = ensemble.average(outputs, dict(zip(members, weights, strict=True)))
+    if task == "classification":
+        reference = evaluation.scaled(reference, temperature)
+    model = ensemble_model(list(members.values()), weights, temperature, task)
+    shape = list(model.input_shape[1:])
+    return Source(model, reference, replace(description, image_shape=shape))
+
+
+def earlier_exports(paths: StudyPaths) -> list[Exported]:
+    """Return what an earlier export of the same ensemble left, in any format.
+
+    What was made from another ensemble is forgotten: the manifest lists only models
+    that are this study's.
+    """
+    try:
+        description = read_description(paths.export / "ensemble.keras")
+    except (OSError, ValueError):
+        return []
+    if description is None or description.source != ensemble_hash(paths):
+        return []
+    records = read_records(paths.manifest, Exported)
+    return [item for item in records if (paths.folder / item.path).exists()]
+
+
+def print_exports(
+    paths: StudyPaths, exported: Sequence[Exported], console: Console
+) -> None:
+    """Print what was written and what its check measured."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", no_wrap=True)
+    for heading in ("size", "agreement", "largest difference", "one image"):
+        table.add_column(heading, justify="right")
+    for item in exported:
+        table.add_row(
+            str(paths.folder / item.path),
+            f"{item.bytes / 1e6:.2f} MB",
+            f"{item.agreement:.2%}",
+            f"{item.max_abs_difference:.1e}",
+            f"{item.latency_ms:.1f} ms",
+        )
+    console.print(table)
+    console.print(f"described in {paths.export / 'README.md'}", highlight=False)

@@ -1,0 +1,140 @@
+"""Turn panels into SVG for the page and PNG for Markdown, in one calm style.
+
+Figures are made by matplotlib's object interface: no global state, no display.
+"""
+
+import html
+import io
+import math
+import re
+from typing import Any
+
+from search.report_blocks import Panel, Picture
+
+# Okabe & Ito 2008, and greys.
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
+SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
+INK, SOFT, LINE = "#24292f", "#6a737d", "#e4e7eb"
+PNG_DOTS = 150
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#b4bac2",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    # Knob names and values are plain text, never formulas.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "svg.fonttype": "none",
+}
+
+
+def svg_of(panel: Panel, size: tuple[float, float], key: str) -> str:
+    """Return one panel as SVG to be put into a page.
+
+    Args:
+        key: unlike that of any other panel of the page; its ids begin with it.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    file = io.StringIO()
+    with rc_context({**STYLE, "svg.hashsalt": key}):
+        figure = Figure(figsize=size, layout="constrained")
+        panel.draw(figure.add_subplot())
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", metadata=nothing)
+    return inline(file.getvalue(), key, panel.label)
+
+
+def inline(svg: str, key: str, label: str) -> str:
+    """Return an SVG document as an element of a page: named, small, ids its own."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\s(xmlns(:\w+)?|version|width|height)="[^"]*"', "", svg, count=5)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", svg)
+    svg = re.sub(r' d="[^"]*"', short_numbers, svg)
+    named = f'<svg role="img" aria-label="{html.escape(label)}"'
+    return svg.replace("<svg", named, 1).strip()
+
+
+def short_numbers(path: re.Match[str]) -> str:
+    """Return a path with hundredths of a point, and no line breaks."""
+    return re.sub(r"\s+", " ", re.sub(r"(\.\d\d)\d+", r"\1", path[0]))
+
+
+def png_of(picture: Picture) -> bytes:
+    """Return all panels of a figure as one PNG on white."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    count = len(picture.panels)
+    across = min(picture.columns, count)
+    down = math.ceil(count / across)
+    width, height = picture.size
+    file = io.BytesIO()
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width * across, height * down), layout="constrained")
+        for place, panel in enumerate(picture.panels, start=1):
+            panel.draw(figure.add_subplot(down, across, place))
+        figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")
+    return file.getvalue()
+
+
+def score_colours() -> Any:
+    """Return viridis, the better the darker, without its faintest yellow."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(
+        colormaps["viridis"]([0.9 - 0.85 * i / 255 for i in range(256)])
+    )
+
+
+def plain_log(axis: Any, ticks: list[float] | None = None) -> None:
+    """Label a logarithmic axis with plain numbers."""
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        NullFormatter,
+        NullLocator,
+    )
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    if ticks is not None:
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_minor_locator(NullLocator())
+
+
+def short(text: object, most: int = 14) -> str:
+    """Return a label that fits an axis."""
+    plain = f"{text:.3g}" if isinstance(text, float) else str(text)
+    plain = "".join(sign if sign.isprintable() else "·" for sign in plain)
+    return plain if len(plain) <= most else plain[: most - 1] + "…"

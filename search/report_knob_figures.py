@@ -1,0 +1,214 @@
+"""The figures of knobs: score against each, importance, the most telling together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from search.records import Trial
+from search.report_blocks import Panel, Picture
+from search.report_drawing import BLUE, INK, plain_log, score_colours, short
+from search.report_figures import add_score_bar, score_scale
+from search.report_records import StudyRecords
+from search.report_statistics import Importance, Knob, varied_knobs
+
+KNOB_SIZE = (3.3, 2.5)
+MOST_CATEGORIES = 8
+MOST_IMPORTANCES = 15
+MOST_AXES = 7
+FEWEST_FOR_A_BOX = 5
+
+
+def knobs_picture(records: StudyRecords) -> Picture | None:
+    """Return score against each knob, or None where no knob differs."""
+    knobs = varied_knobs(records.best)
+    if len(records.best) < 2 or not knobs:
+        return None
+    panels = [
+        Panel(
+            f"{records.objective} against {short(knob.name, 60)}",
+            knob_drawer(knob, records),
+        )
+        for knob in knobs
+    ]
+    epochs = [trial.epochs for trial in records.best]
+    shade = (
+        f"the darker, the more epochs it was trained ({min(epochs)} to {max(epochs)})"
+        if min(epochs) < max(epochs)
+        else f"each trained {epochs[0]} epochs"
+    )
+    return Picture(
+        "knobs",
+        "Score against each knob",
+        f"A dot: the score of a trial, {shade}. A bar: the median; a box: the middle"
+        f" half, from {FEWEST_FOR_A_BOX} trials on. n: trials in which the knob was"
+        " active. Other knobs differ too: this is no controlled comparison.",
+        panels,
+        KNOB_SIZE,
+        columns=3,
+    )
+
+
+def knob_drawer(knob: Knob, records: StudyRecords) -> Callable[[Any], None]:
+    """Return the drawing of score against one knob."""
+    trials = [trial for trial in records.best[::-1] if knob.name in trial.values]
+
+    def draw(axes: Any) -> None:
+        positions = np.array(
+            [knob.position(trial.values[knob.name]) for trial in trials]
+        )
+        scores = np.array([trial.score for trial in trials], float)
+        if knob.kind == "steps":
+            draw_steps(axes, knob, positions, scores)
+            # Dots beside each other, always at the same place: golden ratio.
+            positions = positions + (np.arange(len(trials)) * 0.618 % 1 - 0.5) * 0.36
+        axes.scatter(
+            positions, scores, c=epoch_colours(trials, records), s=13, linewidths=0,
+            alpha=0.9, zorder=3,
+        )  # fmt: skip
+        if knob.kind == "log":
+            axes.set_xscale("log")
+            plain_log(axes.xaxis)
+        axes.set_title(f"{short(knob.name, 30)}  n = {len(trials)}")
+        axes.set_ylabel(records.objective)
+
+    return draw
+
+
+def epoch_colours(trials: Sequence[Trial], records: StudyRecords) -> Any:
+    """Return a colour a trial: the more epochs, the darker."""
+    epochs = np.log([max(1, trial.epochs) for trial in records.best])
+    span = float(epochs.max() - epochs.min())
+    own = np.log([max(1, trial.epochs) for trial in trials])
+    share = (own - epochs.min()) / span if span else np.full(len(own), 0.7)
+    return score_colours()(np.asarray(share))
+
+
+def draw_steps(axes: Any, knob: Knob, positions: Any, scores: Any) -> None:
+    """Draw the middle half and the median of each value, and name the values."""
+    for place in range(len(knob.values)):
+        own = scores[positions == place]
+        if len(own) >= FEWEST_FOR_A_BOX:
+            low, high = np.quantile(own, (0.25, 0.75))
+            axes.bar(place, high - low, 0.6, low, color="#eceff2", zorder=1)
+        if len(own):
+            axes.hlines(np.median(own), place - 0.3, place + 0.3, color=INK, zorder=4)
+    names = [short(value, 12) for value in knob.values]
+    every = -(-len(names) // MOST_CATEGORIES)
+    shown_places = range(0, len(names), every)
+    crowded = sum(len(names[place]) for place in shown_places) > 34
+    axes.set_xticks(
+        shown_places,
+        [names[place] for place in shown_places],
+        rotation=30 if crowded else 0,
+        ha="right" if crowded else "center",
+        rotation_mode="anchor",
+    )
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="x")
+
+
+def importance_picture(found: Importance, records: StudyRecords) -> Picture:
+    """Return how much each knob tells of the score, with its spread."""
+    knobs = found.knobs[:MOST_IMPORTANCES][::-1]
+
+    def draw(axes: Any) -> None:
+        places = range(len(knobs))
+        axes.axvline(0, color="#8a9099", linewidth=1)
+        axes.hlines(places, [k.low for k in knobs], [k.high for k in knobs], color=BLUE)
+        axes.plot([k.mean for k in knobs], places, "o", color=BLUE, markersize=5.5)
+        axes.set_yticks(places, [short(k.name, 26) for k in knobs])
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"error added to the predicted {records.objective}")
+
+    when = (
+        ""
+        if found.epochs is None
+        else f" after {found.epochs} epochs (the lowest rung)"
+    )
+    left = len(found.knobs) - len(knobs)
+    rest = f" {left} knobs below these are left out." if left > 0 else ""
+    return Picture(
+        "knob_importance",
+        "How much each knob tells of the score",
+        f"Permutation importance: mean absolute error that a random forest adds when"
+        f" one knob is shuffled among trials it has not seen; line: middle 80 % of 20"
+        f" folds. Scores{when} of n = {found.trials} trials; the forest explains"
+        f" {found.explained:.0%} of the variance of unseen scores. Knobs that depend on"
+        f" each other share their importance.{rest}",
+        [Panel("importance of each knob", draw)],
+        (5.0, 1.0 + 0.26 * len(knobs)),
+    )
+
+
+def parallel_picture(found: Importance, records: StudyRecords) -> Picture | None:
+    """Return the most important knobs side by side, a line a trial."""
+    by_name = {knob.name: knob for knob in varied_knobs(records.best)}
+    names = [k.name for k in found.knobs if k.mean > 0][:MOST_AXES]
+    if len(names) < 2:
+        return None
+    knobs = [by_name[name] for name in names]
+
+    def draw(axes: Any) -> None:
+        from matplotlib.collections import LineCollection
+
+        colour = score_scale(records)
+        lines = [
+            [*enumerate(height(knob, t, n) for knob in knobs)]
+            for n, t in enumerate(records.best[::-1])
+        ]
+        colours = [colour.to_rgba(trial.score) for trial in records.best[::-1]]
+        axes.add_collection(
+            LineCollection(lines, colors=colours, linewidths=1.0, alpha=0.75)
+        )
+        axes.set(xlim=(-0.1, len(knobs) - 0.6), ylim=(-0.32, 1.08), yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks(range(len(knobs)), [short(k.name, 20) for k in knobs])
+        for place, knob in enumerate(knobs):
+            label_axis(axes, place, knob)
+        add_score_bar(axes, colour, records)
+
+    return Picture(
+        "parallel_coordinates",
+        "The most telling knobs together",
+        f"A line: a trial (n = {len(records.best)}), the darker the better its final"
+        " score; `off`: the knob was not active in it.",
+        [Panel("knob values of every trial", draw)],
+        (10.0, 3.6),
+    )
+
+
+def height(knob: Knob, trial: Trial, number: int) -> float:
+    """Return where a trial crosses a knob's axis, 0–1, or below where not active."""
+    spread = (number * 0.618 % 1 - 0.5) * 0.05
+    if knob.name not in trial.values:
+        return -0.24 + spread
+    place, ends = knob.position(trial.values[knob.name]), axis_ends(knob)
+    if knob.kind == "log":
+        place, ends = np.log(place), np.log(ends)
+    share = float((place - ends[0]) / (ends[1] - ends[0]))
+    return share + (spread if knob.kind == "steps" else 0)
+
+
+def axis_ends(knob: Knob) -> Any:
+    """Return the lowest and highest position of a knob."""
+    places = [knob.position(value) for value in knob.values]
+    return np.array([min(places), max(places)])
+
+
+def label_axis(axes: Any, place: int, knob: Knob) -> None:
+    """Draw one axis of the parallel coordinates with its values."""
+    axes.vlines(place, 0, 1, color="#8a9099", linewidth=1, zorder=3)
+    last = max(1, len(knob.values) - 1)
+    named = (
+        [(index / last, value) for index, value in enumerate(knob.values)]
+        if knob.kind == "steps"
+        else [(0.0, knob.values[0]), (1.0, knob.values[-1])]
+    )
+    for share, value in [*named, (-0.24, "off")]:
+        axes.annotate(
+            short(value, 12), (place, share), (5, 0), textcoords="offset points",
+            va="center", fontsize=8, color=INK, zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+        )  # fmt: skip

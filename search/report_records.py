@@ -1,0 +1,108 @@
+"""All records of one study, read once, and the sums a report takes from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from search.errors import InputError
+from search.files import read_json
+from search.paths import StudyPaths
+from search.records import (
+    Ensemble,
+    Exported,
+    Finalist,
+    Trial,
+    ranked,
+    read_ensemble,
+    read_records,
+)
+from search.studies import Study, open_study
+
+FAILED = ("FAILED", "INFEASIBLE")
+# Tuners that compare trials at rungs; others end them at their own epochs.
+HALVING = ("hyperband", "kt-hyperband", "bohb")
+
+
+@dataclass(frozen=True)
+class StudyRecords:
+    """What lies below results/<name>, as records.
+
+    Attributes:
+        about: study.json.
+        looks: entries of the test ledger, oldest first.
+    """
+
+    study: Study
+    about: dict[str, Any]
+    trials: list[Trial]
+    finalists: list[Finalist]
+    ensemble: Ensemble | None
+    exports: list[Exported]
+    looks: list[dict[str, Any]]
+
+    @cached_property
+    def best(self) -> list[Trial]:
+        """Trials with a score that did not fail, best first."""
+        return ranked([t for t in self.trials if t.state not in FAILED], self.direction)
+
+    @cached_property
+    def failures(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.state in FAILED]
+
+    @property
+    def direction(self) -> Any:
+        return self.study.direction
+
+    @property
+    def objective(self) -> str:
+        return self.study.objective
+
+    @property
+    def metric(self) -> str:
+        """Name of the objective in the metrics of finalists and ensembles."""
+        return self.study.objective.removeprefix("val_")
+
+    @property
+    def epochs(self) -> int:
+        return sum(trial.epochs for trial in self.trials)
+
+    @property
+    def seconds(self) -> float:
+        return sum(trial.seconds for trial in self.trials)
+
+    def size(self, split: str) -> int | None:
+        """Return the number of images of a split, where it is recorded."""
+        size = self.about.get("data", {}).get("sizes", {}).get(split)
+        return None if size is None else int(size)
+
+    @cached_property
+    def rungs(self) -> list[int]:
+        """Epoch counts at which trials were compared and some of them ended."""
+        if self.study.tuner not in HALVING:
+            return []
+        ends = [trial.epochs for trial in self.best if trial.message is None]
+        return sorted({e for e in ends if ends.count(e) > 1 or e == self.study.epochs})
+
+
+def read_study_records(paths: StudyPaths) -> StudyRecords:
+    """Read everything recorded of one study.
+
+    Raises:
+        InputError: nothing was searched under this name, or a record is damaged.
+    """
+    try:
+        return StudyRecords(
+            study=open_study(paths),
+            about=read_json(paths.study),
+            trials=read_records(paths.trials, Trial),
+            finalists=read_records(paths.finalists, Finalist),
+            ensemble=read_ensemble(paths.ensemble),
+            exports=read_records(paths.manifest, Exported),
+            looks=read_json(paths.test_ledger) if paths.test_ledger.exists() else [],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"readable records of this version in {paths.folder}",
+            str(error),
+            "Restore the file from a copy, or search again under another --name",
+        ) from error

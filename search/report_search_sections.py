@@ -1,0 +1,230 @@
+"""The sections on the search itself: curves, knobs, rungs, failures, every trial."""
+
+from search.live import values_text
+from search.records import Trial
+from search.report_blocks import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Facts,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    columns,
+    count_cell,
+    score_cell,
+    time_cell,
+    words,
+)
+from search.report_figures import (
+    best_so_far_picture,
+    learning_curves_picture,
+    ranks_picture,
+)
+from search.report_knob_figures import (
+    importance_picture,
+    knobs_picture,
+    parallel_picture,
+)
+from search.report_records import StudyRecords
+from search.report_sections import counted
+from search.report_statistics import (
+    FEWEST_FOR_RANKS,
+    knob_importance,
+    rank_agreements,
+    varied_knobs,
+)
+
+
+def search_section(records: StudyRecords) -> Section:
+    """Return how the search went."""
+    study = records.study
+    budget = "" if study.budget_seconds is None else f", {study.budget_seconds:,.0f} s"
+    patience = "never" if study.patience is None else f"after {study.patience} epochs"
+    facts = Facts(
+        [
+            ("Tuner", study.tuner),
+            ("Objective", f"{records.objective}, {study.direction}imum"),
+            (
+                "Budget",
+                f"{study.epochs} epochs a trial, {planned(study.trials)}{budget}",
+            ),
+            ("Stopped without gain", patience),
+            ("Pretrained weights", study.weights),
+            ("Seed", str(study.seed)),
+            ("Fixed knobs", values_text(study.fixed) or "none"),
+            ("Trials by state", states(records.trials)),
+        ]
+    )
+    if not any(trial.score is not None for trial in records.best):
+        return Section("search", "Search", [facts, Text("No trial has a score yet.")])
+    figures = Pictures([best_so_far_picture(records), learning_curves_picture(records)])
+    blocks: list[Block] = [facts, figures, *rank_blocks(records)]
+    return Section("search", "Search", blocks)
+
+
+def planned(trials: int | None) -> str:
+    """Return how many trials a study asks for."""
+    return (
+        "as many trials as the tuner plans"
+        if trials is None
+        else counted(trials, "trial")
+    )
+
+
+def states(trials: list[Trial]) -> str:
+    """Return how many trials are in each state."""
+    found = [trial.state for trial in trials]
+    counts = [f"{found.count(s)} {s.lower()}" for s in dict.fromkeys(sorted(found))]
+    return ", ".join(counts) or "none yet"
+
+
+def rank_blocks(records: StudyRecords) -> list[Block]:
+    """Return whether the order of trials at a rung holds at the next."""
+    found = rank_agreements(records)
+    if not found:
+        return []
+    rows = [
+        [
+            words(f"{a.lower} → {a.upper} epochs"),
+            count_cell(len(a.scores)),
+            Cell(
+                "–" if a.correlation is None else f"{a.correlation:.2f}", a.correlation
+            ),
+        ]
+        for a in found
+    ]
+    note = (
+        "Only promoted trials have a score at the upper rung: among all trials the"
+        f" agreement would differ. From {FEWEST_FOR_RANKS} trials on."
+    )
+    blocks: list[Block] = [
+        Text("Trials were compared at rungs. Does the order at one rung hold later?"),
+        Table(columns(["rungs"], ["trials", "Spearman's ρ"]), rows, note),
+    ]
+    known = [agreement for agreement in found if agreement.correlation is not None]
+    if known:
+        blocks.append(Pictures([ranks_picture(known, records.objective)]))
+    return blocks
+
+
+def knobs_section(records: StudyRecords) -> Section | None:
+    """Return what each knob has to do with the score."""
+    picture = knobs_picture(records)
+    if picture is None:
+        return None
+    found = knob_importance(records)
+    blocks: list[Block] = []
+    if isinstance(found, str):
+        blocks.append(Text(found, "note"))
+    else:
+        parallel = parallel_picture(found, records)
+        blocks.append(Pictures([importance_picture(found, records)]))
+        blocks += [Pictures([parallel])] if parallel else []
+    blocks.append(Pictures([picture]))
+    constant = constant_knobs(records)
+    if constant:
+        blocks.append(Text(f"The same in every trial: {constant}.", "note"))
+    return Section("knobs", "Knobs", blocks)
+
+
+def constant_knobs(records: StudyRecords) -> str:
+    """Return the knobs with one value, as words."""
+    varied = {knob.name for knob in varied_knobs(records.best)}
+    values = {k: v for trial in records.best for k, v in trial.values.items()}
+    return values_text({k: v for k, v in values.items() if k not in varied})
+
+
+def failures_section(records: StudyRecords) -> Section:
+    """Return what failed and why, equal messages together."""
+    if not records.failures:
+        return Section("failures", "Failures", [Text("No trial failed.")])
+    groups: dict[tuple[str, str], list[str]] = {}
+    for trial in records.failures:
+        reason = (trial.failure or trial.state.lower(), trial.message or "no message")
+        groups.setdefault(reason, []).append(trial.trial_id)
+    rows = [
+        [words(kind), count_cell(len(ids)), words(message), words(", ".join(ids))]
+        for (kind, message), ids in sorted(groups.items(), key=lambda g: -len(g[1]))
+    ]
+    heads = [Column("kind"), Column("trials", "number")]
+    heads += [Column("message", "long"), Column("which", "long")]
+    failed = counted(len(records.failures), "trial")
+    text = (
+        f"{failed} of {len(records.trials):,} failed; the search went on without them."
+    )
+    return Section("failures", "Failures", [Text(text), Table(heads, rows)])
+
+
+def trials_section(records: StudyRecords) -> Section:
+    """Return every trial, best first, then those without a score."""
+    if not records.trials:
+        return Section("trials", "Every trial", [Text("No trial was begun.")])
+    best = {trial.trial_id for trial in records.best}
+    rest = [trial for trial in records.trials if trial.trial_id not in best]
+    varied = {knob.name for knob in varied_knobs(records.trials)}
+    rows = [trial_row(trial, varied) for trial in [*records.best, *rest]]
+    numbers = [records.objective, "best epoch", "epochs", "time", "parameters"]
+    heads = [
+        *columns(["trial", "state"], numbers),
+        Column("values and message", "long"),
+    ]
+    caption = "Knobs that are the same in every trial are left out."
+    return Section("trials", "Every trial", [Table(heads, rows, caption)])
+
+
+def trial_row(trial: Trial, varied: set[str]) -> list[Cell]:
+    """Return one trial as a row."""
+    values = values_text({k: v for k, v in trial.values.items() if k in varied})
+    kind = f"{trial.failure}: " if trial.failure else ""
+    message = f" — {kind}{trial.message}" if trial.message else ""
+    return [
+        words(trial.trial_id),
+        words(trial.state),
+        score_cell(trial.score),
+        count_cell(trial.best_epoch),
+        count_cell(trial.epochs),
+        time_cell(trial.seconds),
+        count_cell(trial.parameters),
+        words(values + message),
+    ]
+
+
+def reproduce_section(records: StudyRecords) -> Section:
+    """Return the commands, the commit and the versions."""
+    about = records.about
+    environment = about.get("environment", {})
+    lines = [str(about.get("command", ""))]
+    if records.finalists:
+        top = len({finalist.trial_id for finalist in records.finalists})
+        seeds = len({f.seed for f in records.finalists})
+        lines.append(
+            f"vision-tuner finalize {records.study.name} --top {top} --seeds {seeds}"
+        )
+    if records.exports:
+        formats = ",".join(dict.fromkeys(item.format for item in records.exports))
+        lines.append(f"vision-tuner export {records.study.name} --format {formats}")
+    lines.append(f"vision-tuner report {records.study.name}")
+    packages = environment.get("packages", {})
+    facts = Facts(
+        [
+            ("Commit", str(environment.get("commit") or "not recorded")),
+            ("Python", str(environment.get("python", "not recorded"))),
+            ("Machine", str(environment.get("machine", "not recorded"))),
+            ("Packages", ", ".join(f"{k} {v}" for k, v in packages.items())),
+            ("Study fingerprint", str(about.get("fingerprint", ""))[:16]),
+            (
+                "Data fingerprint",
+                str(about.get("data", {}).get("fingerprint", ""))[:16],
+            ),
+        ]
+    )
+    text = (
+        "The first line is as recorded; the others are derived from what was made."
+        " Every number on this page comes from the JSON records beside it."
+    )
+    return Section(
+        "reproduce", "How to reproduce", [Code(lines), facts, Text(text, "note")]
+    )

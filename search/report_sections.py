@@ -1,0 +1,314 @@
+"""The sections around the search: answer, data, finalists, ensemble, exports, test."""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from search.live import duration, shown, values_text
+from search.records import Finalist, Metrics
+from search.report_blocks import (
+    Block,
+    Cell,
+    Column,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    columns,
+    count_cell,
+    hash_cell,
+    score_cell,
+    time_cell,
+    words,
+)
+from search.report_figures import finalists_picture
+from search.report_records import StudyRecords
+from search.report_statistics import wilson_interval
+
+LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
+
+
+def answer_section(records: StudyRecords) -> Section:
+    """Return what came out, in words, then in numbers."""
+    blocks: list[Block] = [Text(answer(records), "lead"), Tiles(answer_tiles(records))]
+    ensemble = records.ensemble
+    if ensemble is not None:
+        single = ensemble.best_single
+        rows: list[tuple[str, Metrics]] = [
+            ("ensemble, validation", ensemble.validation),
+            ("ensemble, test", ensemble.test),
+            ("best single, validation", single.validation),
+            ("best single, test", single.test),
+        ]
+        blocks += [
+            metrics_table("model and split", rows),
+            Text(caveat(records), "note"),
+        ]
+    return Section("answer", "The answer", blocks)
+
+
+def answer(records: StudyRecords) -> str:
+    """Return the result in one or two sentences."""
+    metric, ensemble = records.metric, records.ensemble
+    if ensemble is not None:
+        single = ensemble.best_single
+        return (
+            f"The ensemble of {counted(len(ensemble.members), 'finalist')} reaches a"
+            f" test {metric} of {with_interval(records, ensemble.test.get(metric))}. The"
+            f" best single model, {single.member}, reaches"
+            f" {with_interval(records, single.test.get(metric))}."
+        )
+    if records.best:
+        best = records.best[0]
+        return (
+            f"The best of {counted(len(records.trials), 'trial')} so far is trial"
+            f" {best.trial_id}: {records.objective} {shown(best.score)} in epoch"
+            f" {best.best_epoch}. It was chosen by this very number, which is therefore"
+            " optimistic; the test set has not been read."
+        )
+    begun = counted(len(records.trials), "trial") if records.trials else "No trial"
+    return f"No result yet. {begun} begun, none with a score."
+
+
+def with_interval(records: StudyRecords, value: float | None) -> str:
+    """Return a test metric, with its interval where it is a fraction of images."""
+    n = records.size("test")
+    if value is None or records.metric != "accuracy" or not n:
+        return shown(value) + (f" (n = {n:,} images)" if n else "")
+    low, high = wilson_interval(value, n)
+    return f"{shown(value)} (95 % interval {low:.4f} to {high:.4f}, n = {n:,} images)"
+
+
+def caveat(records: StudyRecords) -> str:
+    """Return what the numbers of the answer do not say."""
+    text = (
+        "Members, weights, temperature and threshold were chosen on validation, so"
+        " validation numbers are optimistic; the test set was scored afterwards."
+    )
+    if records.metric == "accuracy":
+        text += (
+            " Intervals (Wilson) tell the chance in drawing the test images, not that of"
+            " training; both models saw the same images, so their difference is more"
+            " certain than the intervals suggest."
+        )
+    return text
+
+
+def answer_tiles(records: StudyRecords) -> list[Tile]:
+    """Return the result and what it cost."""
+    tiles, metric = [], records.metric
+    if records.ensemble is not None:
+        members = counted(len(records.ensemble.members), "member")
+        single = records.ensemble.best_single
+        tiles = [
+            Tile(f"test {metric}, ensemble", shown(records.ensemble.test.get(metric)), members),
+            Tile(f"test {metric}, best single", shown(single.test.get(metric)), single.member),
+        ]  # fmt: skip
+    elif records.best:
+        best = records.best[0]
+        tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
+    scored = f"{len(records.best)} with a score"
+    failed = len(records.failures)
+    share = f"{failed / len(records.trials):.0%} of the trials" if failed else ""
+    return [
+        *tiles,
+        Tile("trials", f"{len(records.trials):,}", scored),
+        Tile("epochs of the search", f"{records.epochs:,}", f"at most {records.study.epochs} a trial"),
+        Tile("training time", duration(records.seconds), "of all trials, added up"),
+        Tile("failures", str(failed), share),
+    ]  # fmt: skip
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 trial` or `3 trials`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def metrics_table(title: str, rows: Sequence[tuple[str, Metrics]]) -> Table:
+    """Return metrics of several things, one a row."""
+    names = list(dict.fromkeys(name for _, metrics in rows for name in metrics))
+    heads = [f"{n} ↓" if n in LOWER_IS_BETTER else n for n in names]
+    is_marked = any(name in LOWER_IS_BETTER for name in names)
+    return Table(
+        columns([title], heads),
+        [[words(what), *(score_cell(m.get(n)) for n in names)] for what, m in rows],
+        "↓ lower is better; the others: higher is better." if is_marked else "",
+    )
+
+
+def data_section(records: StudyRecords) -> Section:
+    """Return the data set, its splits and their hashes."""
+    data, study = records.about.get("data", {}), records.study
+    names = data.get("class_names", [])
+    shape = " × ".join(str(edge) for edge in data.get("image_shape", []))
+    used = (
+        f"Training used {study.limit_train:,} images of the training split, drawn evenly."
+        if study.limit_train
+        else "Training used the whole training split."
+    )
+    skipped = data.get("skipped", 0)
+    text = f"{study.dataset}: images of {shape}. {used}" if shape else used
+    if skipped:
+        text += f" {counted(skipped, 'file')} could not be read and were left out."
+    hashes = data.get("hashes", {})
+    rows = [
+        [words(split), count_cell(size), hash_cell(hashes.get(split, "–"))]
+        for split, size in data.get("sizes", {}).items()
+    ]
+    heads = [Column("split"), Column("images", "number"), Column("sha256", "code")]
+    return Section(
+        "data",
+        "Data and split",
+        [
+            Text(text),
+            Table(heads, rows, "Beginnings of the hashes; study.json holds them whole."),
+            Text(f"{counted(len(names), 'class').replace('classs', 'classes')}: {', '.join(names)}.", "note"),
+        ],
+    )  # fmt: skip
+
+
+def finalists_section(records: StudyRecords) -> Section | None:
+    """Return the retrained configurations and why they were chosen."""
+    if not records.finalists:
+        return None
+    rows = [finalist_row(finalist, records.metric) for finalist in records.finalists]
+    metric = records.metric
+    heads = columns(
+        ["finalist"],
+        [f"validation {metric}", f"test {metric}", "best epoch", "epochs", "parameters",
+         "time"],
+    )  # fmt: skip
+    heads += [Column("why chosen", "long"), Column("values", "long")]
+    blocks: list[Block] = [
+        Text(
+            f"{counted(len(records.finalists), 'training')} to at most"
+            f" {records.study.epochs} epochs, the weights of the best validation epoch"
+            " kept. A finalist with its trial's seed goes on from the trial, whose"
+            " epochs and time are in its own."
+        ),
+        Table(heads, rows),
+        *seed_spread(records),
+        Pictures([finalists_picture(records)]),
+    ]
+    return Section("finalists", "Finalists", blocks)
+
+
+def finalist_row(finalist: Finalist, metric: str) -> list[Cell]:
+    """Return one finalist as a row."""
+    return [
+        words(finalist.finalist_id),
+        score_cell(finalist.validation.get(metric)),
+        score_cell(finalist.test.get(metric)),
+        count_cell(finalist.best_epoch),
+        count_cell(finalist.epochs),
+        count_cell(finalist.parameters),
+        time_cell(finalist.seconds),
+        words(finalist.chosen_because),
+        words(values_text(finalist.values)),
+    ]
+
+
+def seed_spread(records: StudyRecords) -> list[Block]:
+    """Return mean and deviation over seeds, where a configuration has several."""
+    rows = []
+    for trial_id in dict.fromkeys(f.trial_id for f in records.finalists):
+        own = [f for f in records.finalists if f.trial_id == trial_id]
+        cells = []
+        for split in ("validation", "test"):
+            scores = [getattr(finalist, split).get(records.metric) for finalist in own]
+            known = [score for score in scores if score is not None]
+            if len(known) < 2:
+                break
+            cells += [score_cell(mean(known)), score_cell(stdev(known))]
+        if len(cells) == 4:
+            rows.append([words(trial_id), count_cell(len(own)), *cells])
+    if not rows:
+        return []
+    metric = records.metric
+    heads = ["seeds", f"validation {metric}, mean", "deviation", f"test {metric}, mean"]
+    caption = (
+        "The same configuration trained from several seeds: what chance alone does."
+    )
+    return [Table(columns(["trial"], [*heads, "deviation"]), rows, caption)]
+
+
+def ensemble_section(records: StudyRecords) -> Section | None:
+    """Return members, weights and calibration of the ensemble."""
+    ensemble = records.ensemble
+    if ensemble is None:
+        return None
+    rows = [
+        [words(member), Cell(f"{weight:.3f}", weight, fraction=weight)]
+        for member, weight in zip(ensemble.members, ensemble.weights, strict=True)
+    ]
+    single = ensemble.best_single
+    if records.study.task == "classification":
+        name, values = "Temperature", (ensemble.temperature, single.temperature)
+        use = "divides the logarithm of the probabilities"
+    else:
+        name, values = "Threshold", (ensemble.threshold, single.threshold)
+        use = "makes a pixel foreground"
+    text = (
+        f"{name}, which {use}, fitted on validation: {values[0]:.3f} for the ensemble,"
+        f" {values[1]:.3f} for the best single model ({single.member})."
+    )
+    left = len(records.finalists) - len(rows)
+    rest = f" {counted(left, 'finalist')} got no weight." if left > 0 else ""
+    caption = f"Share of each member in the averaged probabilities.{rest}"
+    table = Table(columns(["member"], ["weight"]), rows, caption)
+    return Section("ensemble", "Ensemble", [table, Text(text)])
+
+
+def exports_section(records: StudyRecords) -> Section | None:
+    """Return the exported models and what their checks measured."""
+    if not records.exports:
+        return None
+    rows = [
+        [
+            Cell(item.path),
+            words(item.model.replace("_", " ")),
+            words(item.format),
+            Cell(f"{item.bytes / 1e6:.2f} MB", item.bytes),
+            Cell(f"{item.agreement:.2%}", item.agreement),
+            Cell(f"{item.max_abs_difference:.1e}", item.max_abs_difference),
+            count_cell(item.images),
+            Cell(f"{item.latency_ms:.1f} ms", item.latency_ms),
+            hash_cell(item.sha256),
+        ]
+        for item in records.exports
+    ]
+    numbers = ["size", "agreement", "largest difference", "images", "one image"]
+    heads = [Column("file", "code"), *columns(["model", "format"], numbers)]
+    text = (
+        "Each file was run in a fresh process on validation images and compared with"
+        " the trained networks: equal labels or mask pixels (agreement), the largest"
+        " difference of a probability, and the median time of one image."
+    )
+    table = Table([*heads, Column("sha256", "code")], rows)
+    return Section("exports", "Exported models", [Text(text), table])
+
+
+def test_section(records: StudyRecords) -> Section:
+    """Return every look at the test set."""
+    if not records.looks:
+        text = "The test set has not been read. `finalize` reads it, once."
+        return Section("test", "Looks at the test set", [Text(text)])
+    rows = [
+        [
+            Cell(str(number), number),
+            words(look["when"]),
+            words(", ".join(look["asked"])),
+        ]
+        for number, look in enumerate(records.looks, start=1)
+    ]
+    times = counted(len(rows), "time")
+    text = f"The test set was read {times.replace('1 time', 'once')}, by finalize."
+    if len(rows) > 1:
+        text += " Choices after the first look knew its outcome: later numbers are optimistic."
+    heads = [
+        Column("look", "number"),
+        Column("when (UTC)"),
+        Column("asked for", "long"),
+    ]
+    return Section("test", "Looks at the test set", [Text(text), Table(heads, rows)])

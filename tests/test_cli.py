@@ -1,0 +1,279 @@
+"""The command line, driven as a user drives it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.cli import run
+from search.files import read_json
+
+TINY = {
+    "shapes-convnet": ["stages=2", "blocks_per_stage=1", "base_filters=16"],
+    "shapes-unet": ["depth=2", "base_filters=16", "upsampling=bilinear"],
+}
+
+
+def tiny_search(study: str, *options: str) -> list[str]:
+    fixed = [word for knob in TINY[study] for word in ("--fix", knob)]
+    size = ["--epochs", "2", "--trials", "2", "--limit-train", "128"]
+    return ["search", study, *size, "--tuner", "random", *fixed, *options]
+
+
+@pytest.fixture(scope="module", params=list(TINY))
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A study that went through all verbs, in this process."""
+    folder, study = tmp_path_factory.mktemp("user"), request.param
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert run(tiny_search(study, "--workers", "0")) == 0
+        assert run(["finalize", study, "--top", "2", "--workers", "0"]) == 0
+        assert run(["export", study]) == 0
+    finally:
+        os.chdir(here)
+    return folder, study
+
+
+def test_every_verb_leaves_its_record(finished: tuple[Path, str]) -> None:
+    folder, study = finished
+    results = folder / "results" / study
+    trials = read_json(results / "trials.json")
+    assert [trial["state"] for trial in trials] == ["COMPLETED"] * 2
+    metric = "val_accuracy" if "convnet" in study else "val_dice"
+    for trial in trials:
+        assert trial["score"] == max(trial["history"][metric])
+        assert trial["epochs"] == len(trial["history"]["loss"]) == 2
+        assert trial["parameters"] > 0
+    recorded = read_json(results / "study.json")
+    assert recorded["command"].startswith("vision-tuner")
+    assert recorded["environment"]["packages"]["keras-tuner"] == "1.4.8"
+    finalists = read_json(results / "finalists.json")
+    assert len(finalists) == 2
+    ensemble = read_json(results / "ensemble.json")
+    assert sum(ensemble["weights"]) == pytest.approx(1)
+    key = metric.removeprefix("val_")
+    single = ensemble["best_single"]
+    assert ensemble["validation"][key] >= single["validation"][key]
+    assert 0 <= ensemble["test"][key] <= 1
+    for item in read_json(results / "export" / "manifest.json"):
+        assert (results / item["path"]).stat().st_size == item["bytes"]
+        assert item["agreement"] == 1.0
+    runs = [path.parent for path in folder.glob("tensorboard_logs/*/0000/*/events*")]
+    assert {path.name for path in runs} == {"train", "validation"}
+
+
+def test_a_finalist_with_the_search_s_seed_repeats_the_search_s_score(
+    finished: tuple[Path, str],
+) -> None:
+    results = finished[0] / "results" / finished[1]
+    scores = {t["trial_id"]: t["score"] for t in read_json(results / "trials.json")}
+    key = "accuracy" if "convnet" in finished[1] else "dice"
+    for finalist in read_json(results / "finalists.json"):
+        score = scores[finalist["trial_id"]]
+        # Masks are stored as float16, which moves a pixel at the threshold.
+        assert finalist["validation"][key] == pytest.approx(score, abs=2e-3)
+
+
+def test_the_test_set_is_read_once_unless_asked(
+    finished: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, study = finished
+    where = ["--results-dir", str(folder / "results"), "--workers", "0"]
+    before = (folder / "results" / study / "ensemble.json").read_bytes()
+    assert run(["finalize", study, "--top", "2", *where]) == 0
+    assert run(["finalize", study, "--top", "1", *where]) == 2
+    assert "--again" in capsys.readouterr().err
+    assert (folder / "results" / study / "ensemble.json").read_bytes() == before
+    ledger = read_json(folder / "results" / study / "test_ledger.json")
+    assert len(ledger) == 1
+
+
+def test_predict_answers_for_files_of_any_size(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, study = finished
+    rng = np.random.default_rng(0)
+    picture = tmp_path / "a picture.jpg"
+    Image.fromarray(rng.integers(0, 255, (50, 70, 3), np.uint8)).save(picture)
+    out = tmp_path / "out"
+    arguments = ["predict", study, str(picture), "--output-dir", str(out), "--json"]
+    assert run([*arguments, "--results-dir", str(folder / "results")]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    if "convnet" in study:
+        assert 0 < row["probability"] <= 1
+        assert len(row["top"]) == 5
+    else:
+        with Image.open(row["mask"]) as mask:
+            assert mask.size == (70, 50)
+        assert Path(row["preview"]).exists()
+    assert list(csv.DictReader((out / "predictions.csv").open()))
+
+
+def test_listing_verbs_show_the_study(
+    finished: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, study = finished
+    where = ["--results-dir", str(folder / "results")]
+    assert run(["trials", study, *where, "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)
+    assert trials == read_json(folder / "results" / study / "trials.json")
+    assert run(["trials", study, *where]) == 0
+    text = capsys.readouterr().out
+    assert all(trial["trial_id"] in text for trial in trials)
+    assert run(["studies", *where, "--json"]) == 0
+    row = next(r for r in json.loads(capsys.readouterr().out) if r["name"] == study)
+    assert row["state"] == "exported"
+    assert row["best_score"] == max(trial["score"] for trial in trials)
+
+
+def test_a_finished_search_is_not_run_again_and_a_changed_one_is_refused(
+    finished: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, study = finished
+    where = ["--results-dir", str(folder / "results"), "--logs-dir", str(folder / "tb")]
+    before = (folder / "results" / study / "trials.json").read_bytes()
+    assert run(tiny_search(study, "--workers", "0", *where)) == 0
+    assert (folder / "results" / study / "trials.json").read_bytes() == before
+    assert run(tiny_search(study, "--workers", "0", "--seed", "5", *where)) == 2
+    error = capsys.readouterr().err
+    assert "seed = 0 as recorded" in error
+    assert "--name" in error
+
+
+BAD_INPUT: list[tuple[list[str], str]] = [
+    (["search", "shapes-convnt"], "Did you mean shapes-convnet?"),
+    (["search"], "a ready-made STUDY"),
+    (["search", "shapes-convnet", "--fix", "learning_rat=1"], "learning_rate"),
+    (["search", "shapes-convnet", "--fix", "learning_rate=9e9"], "learning_rate"),
+    (["search", "shapes-convnet", "--fix", "stages=two"], "stages"),
+    (["search", "shapes-convnet", "--fix", "stages"], "--fix KNOB=VALUE"),
+    (["search", "shapes-convnet", "--epochs", "0"], "--epochs of at least 1"),
+    (["search", "shapes-convnet", "--tuner", "magic"], "a tuner"),
+    (["search", "shapes-convnet", "--budget", "soon"], "a duration"),
+    (["search", "shapes-convnet", "--weights", "none.h5"], "--weights"),
+    (["search", "shapes-convnet", "--name", "../up"], "a study name"),
+    (["search", "--dataset", "nowhere", "--hypermodel", "convnet"], "a data set"),
+    (["search", "--dataset", ".", "--hypermodel", "convnet"], "Expected"),
+    (["search", "--dataset", "shapes"], "--hypermodel"),
+    (["search", "--dataset", "shapes", "--hypermodel", "x"], "a hypermodel"),
+    (["trials", "nothing"], "a study that has been searched"),
+    (["finalize", "shapes-convnet"], "vision-tuner search shapes-convnet"),
+    (["export", "nothing"], "a study that has been searched"),
+    (["predict", "nothing.keras", "x.jpg"], "nothing.keras"),
+    (["board", "shapes-convnet"], "TensorBoard runs"),
+    (["nonsense"], "No such command"),
+    (["search", "shapes-convnet", "--nonsense"], "No such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "part"), BAD_INPUT, ids=lambda a: " ".join(a))
+def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing(
+    arguments: list[str],
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1, error
+    assert part in error[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("a file where the folder should be")
+    assert run(tiny_search("shapes-convnet", "--workers", "0")) == 2
+    assert "--results-dir" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "search", *arguments]
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listing.split()]
+
+
+def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
+    tmp_path: Path,
+) -> None:
+    arguments = tiny_search("shapes-convnet", "--workers", "1", "--seed", "3")
+    whole = subprocess.run(
+        command(*arguments, "--name", "whole"), cwd=tmp_path, check=True
+    )
+    assert whole.returncode == 0
+    search = command(*arguments, "--name", "killed")
+    last = tmp_path / "results" / "killed" / "work" / "trials" / "0000" / "last.npz"
+    driver = subprocess.Popen(search, cwd=tmp_path)
+    wait_for(last.exists)
+    (worker,) = children(driver.pid)
+    os.kill(worker, signal.SIGKILL)  # the driver replaces it
+    wait_for(lambda: children(driver.pid) not in ([worker], []))
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    subprocess.run(search, cwd=tmp_path, check=True)
+    tables = [
+        [
+            {k: v for k, v in trial.items() if k != "seconds"}
+            for trial in read_json(tmp_path / "results" / name / "trials.json")
+        ]
+        for name in ("whole", "killed")
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    search = command(*tiny_search("shapes-convnet", "--workers", "1"))
+    last = tmp_path / "results/shapes-convnet/work/trials/0000/last.npz"
+    driver = subprocess.Popen(search, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(last.exists)
+    driver.send_signal(signal.SIGINT)
+    _, error = driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    assert "the same command goes on" in error
+    assert "Traceback" not in error
+    trials = read_json(tmp_path / "results/shapes-convnet/trials.json")
+    assert trials[0]["state"] in ("PAUSED", "COMPLETED")
+    subprocess.run(search, cwd=tmp_path, check=True)
+    trials = read_json(tmp_path / "results/shapes-convnet/trials.json")
+    assert [trial["state"] for trial in trials] == ["COMPLETED"] * 2
+
+
+def test_a_second_driver_is_refused_with_the_holder_s_process(tmp_path: Path) -> None:
+    search = command(*tiny_search("shapes-convnet", "--workers", "1"))
+    first = subprocess.Popen(search, cwd=tmp_path)
+    lock = tmp_path / "results/shapes-convnet/work/driver.pid"
+    wait_for(lock.exists)
+    second = subprocess.run(search, cwd=tmp_path, capture_output=True, text=True)
+    first.kill()
+    first.wait()
+    assert second.returncode == 2
+    assert f"process {first.pid}" in second.stderr

@@ -1,0 +1,104 @@
+"""TensorBoard reads what was written, without TensorFlow on the writing side."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from search.events import EventWriter, write_hparams, write_hparams_domain
+from search.orders import Order
+from search.records import Trial
+
+
+def order(logs: Path) -> Order:
+    return Order("0000", "train", {}, "", "", str(logs), {}, 0, 4, 4)
+
+
+def read(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
+
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
+
+
+def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [(e.step, round(e.value, 4)) for e in read(folder).Scalars(tag)]
+
+
+def write_epochs(logs: Path, done: int, epochs: list[int]) -> None:
+    with EventWriter.opened(order(logs), done) as events:
+        for epoch in epochs:
+            events.write_epoch(epoch, {"loss": epoch / 10, "val_loss": epoch / 5})
+
+
+def test_the_rungs_of_a_trial_are_one_curve(tmp_path: Path) -> None:
+    write_epochs(tmp_path, 0, [1])
+    write_epochs(tmp_path, 1, [2, 3])
+    expected = [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert curve(tmp_path / "train", "epoch_loss") == expected
+    assert curve(tmp_path / "validation", "epoch_loss")[-1] == (3, 0.6)
+
+
+def test_an_epoch_that_a_kill_made_run_again_is_there_once(tmp_path: Path) -> None:
+    write_epochs(tmp_path, 0, [1, 2])  # killed before the checkpoint of epoch 2
+    write_epochs(tmp_path, 1, [2, 3])
+    steps = [step for step, _ in curve(tmp_path / "train", "epoch_loss")]
+    assert steps == [1, 2, 3]
+
+
+def test_hparams_hold_values_result_and_status(tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    write_hparams_domain(
+        tmp_path, {"depth": [1, 2], "learning_rate": (1e-4, 1e-1), "mixed": [1, "a"]}
+    )
+    trial = Trial(
+        "0000",
+        "PAUSED",
+        score=0.5,
+        epochs=3,
+        seconds=2.0,
+        parameters=100,
+        values={"depth": 2, "learning_rate": 1e-3, "residual": True},
+    )
+    write_hparams(tmp_path, trial)
+    write_hparams(tmp_path, replace(trial, state="FAILED", score=0.6, epochs=4))
+    run = read(tmp_path / "0000")
+    assert [event.step for event in run.Scalars("score")] == [3, 4]
+    content = run.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert started.hparams["depth"].number_value == 2
+    assert started.hparams["residual"].bool_value is True
+    content = run.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
+    ended = plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info
+    assert ended.status == 2  # api.proto: STATUS_SUCCESS = 1, STATUS_FAILURE = 2
+    content = read(tmp_path).SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [info.name for info in experiment.hparam_infos] == [
+        "depth",
+        "learning_rate",
+        "mixed",
+    ]
+
+
+def test_writing_needs_no_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from pathlib import Path\n"
+        "from search.events import write_hparams, EventFile\n"
+        "from search.records import Trial\n"
+        f"write_hparams(Path({str(tmp_path)!r}), Trial('0000', values={{'a': 1}}))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+    assert list((tmp_path / "0000").iterdir())
+
+
+def test_an_order_without_a_log_folder_writes_nothing(tmp_path: Path) -> None:
+    with EventWriter.opened(replace(order(tmp_path), logs=None), 0) as events:
+        events.write_epoch(1, {"loss": 1.0})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,384 @@
+"""Exports do what the trained networks do, where vision-tuner is not installed."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from search import artefacts, evaluation, export
+from search.artefacts import FORMATS, ExportError, Source, write_exports
+from search.errors import InputError
+from search.inference_models import (
+    Description,
+    embed_description,
+    ensemble_model,
+    inference_model,
+    read_description,
+)
+from search.paths import study_paths
+from search.records import (
+    BestSingle,
+    Ensemble,
+    Exported,
+    Finalist,
+    read_records,
+    write_ensemble,
+    write_records,
+)
+from search.studies import Study, record_study
+
+CLASSES = ["circle", "star", "très grand"]
+INSTALLED = [
+    name
+    for name, kind in FORMATS.items()
+    if all(importlib.util.find_spec(need) for need in kind.needs)
+]
+
+
+class Augmented(keras.Model):
+    """What training uses: a functional model of a class exports must not need."""
+
+
+def trained(outputs, inputs, seed):
+    """Give a network's variables values as after training, BN statistics too."""
+    model = Augmented(inputs, outputs, name="network")
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        if "seed" in variable.path:
+            continue
+        centre = 1.0 if "variance" in variable.path or "gamma" in variable.path else 0.0
+        variable.assign(rng.normal(centre, 0.15, variable.shape))
+    return model
+
+
+def classifier(seed):
+    layers = keras.layers
+    inputs = keras.Input((24, 24, 3))
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.RandomFlip(name="flip")(x)
+    x = layers.Conv2D(6, 3, strides=2, name="block1_conv1")(x)
+    x = layers.BatchNormalization(name="block1_bn")(x)
+    x = layers.Dropout(0.5)(layers.ReLU()(x))
+    x = layers.SeparableConv2D(8, 3, activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(3)(x)
+    return trained(layers.Softmax(name="probabilities")(6 * x), inputs, seed)
+
+
+def segmenter(seed):
+    layers = keras.layers
+    inputs = keras.Input((16, 24, 3))
+    x = top = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.BatchNormalization(name="bn")(layers.MaxPooling2D(2)(x))
+    kinds = [
+        layers.Conv2DTranspose(4, 3, strides=2, padding="same"),
+        layers.UpSampling2D(2, interpolation="bilinear"),
+        layers.UpSampling2D(2, interpolation="nearest"),
+        layers.Resizing(16, 24, interpolation="bilinear"),
+    ]
+    x = layers.Concatenate()([*(kind(x) for kind in kinds), top])
+    x = layers.Conv2D(1, 1, activation="sigmoid")(x)
+    return trained(x, inputs, seed)
+
+
+MAKERS = {"classification": classifier, "segmentation": segmenter}
+MEMBERS, WEIGHTS = ["t1-seed0", "t2-seed0", "t3-seed0"], [0.5, 0.3, 0.2]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {
+        task: {name: make(seed) for seed, name in enumerate(MEMBERS)}
+        for task, make in MAKERS.items()
+    }
+
+
+def some_images(task, count=40):
+    shape = (24, 24, 3) if task == "classification" else (16, 24, 3)
+    rng = np.random.default_rng(5)
+    smooth = rng.integers(0, 256, (count, 1, 1, 3)) + rng.normal(0, 40, (count, *shape))
+    return smooth.clip(0, 255).astype(np.uint8)
+
+
+def expected(networks, task, images, temperature):
+    """The definition: average the members, then divide the logarithms."""
+    outputs = [networks[task][name].predict(images, verbose=0) for name in MEMBERS]
+    mean = sum(w * p for w, p in zip(WEIGHTS, outputs, strict=True))
+    if task == "segmentation":
+        return mean
+    powers = mean ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def finalized_study(folder, task):
+    """Write the records that finalize leaves."""
+    paths = study_paths(f"tiny-{task}", folder / "results", folder / "logs")
+    study = Study(paths.name, task, "shapes", "convnet")
+    record_study(paths, study, {}, "mark", "vision-tuner search")
+    metrics = {"accuracy": 0.91} if task == "classification" else {"dice": 0.83}
+    single = BestSingle(MEMBERS[0], 0.8, metrics, metrics)
+    record = Ensemble(MEMBERS, WEIGHTS, 1.7, 0.4, metrics, metrics, single)
+    write_ensemble(paths.ensemble, record)
+    finalists = [
+        Finalist(name, name[:2], 0, {}, 3, 2, metrics, metrics, 10, 1.0, {}, "best")
+        for name in MEMBERS
+    ]
+    write_records(paths.finalists, finalists)
+    return paths
+
+
+class Data:
+    """Prepared data of which export may open the validation split only."""
+
+    class_names = CLASSES
+
+    def __init__(self, images):
+        self.images = images
+
+    def open(self, split, task):
+        assert split == "validation"
+        return self.images, None
+
+
+def exported_formats(task):
+    """Starting TensorFlow takes seconds: SavedModel is checked for one task only."""
+    return [
+        name for name in INSTALLED if name != "savedmodel" or task == "classification"
+    ]
+
+
+@pytest.fixture(scope="module")
+def exports(networks, tmp_path_factory):
+    """The verb, run for both tasks in every format that is installed."""
+    made = {}
+    patch = pytest.MonkeyPatch()
+    for task in MAKERS:
+        paths = finalized_study(tmp_path_factory.mktemp(task), task)
+        answer = (networks[task], Data(some_images(task)))
+        patch.setattr(export, "load_trained", lambda *args, answer=answer: answer)
+        records = export.export(paths, formats=exported_formats(task))
+        made[task] = SimpleNamespace(paths=paths, records=records)
+    yield made
+    patch.undo()
+
+
+@pytest.mark.parametrize("task", MAKERS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_does_what_the_trained_networks_do(exports, task, name):
+    if name not in exported_formats(task):
+        pytest.skip(f"{name} is not installed, or left to the other task")
+    records = [item for item in exports[task].records if item.format == name]
+    assert [item.model for item in records] == ["ensemble", "best_single"]
+    for item in records:
+        assert item.max_abs_difference <= 1e-5
+        assert item.agreement == 1.0
+        assert item.images == 40
+        assert item.latency_ms > 0
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_the_exported_ensemble_is_the_average_at_its_temperature(
+    exports, networks, task
+):
+    path = exports[task].paths.export / "ensemble.keras"
+    images = some_images(task)
+    outputs = keras.models.load_model(path).predict(images, verbose=0)
+    np.testing.assert_allclose(
+        outputs, expected(networks, task, images, 1.7), atol=1e-5
+    )
+
+
+def test_the_single_model_has_its_own_temperature(exports, networks):
+    path = exports["classification"].paths.export / "best_single.keras"
+    images = some_images("classification")
+    outputs = keras.models.load_model(path).predict(images, verbose=0)
+    alone = networks["classification"][MEMBERS[0]].predict(images, verbose=0)
+    np.testing.assert_allclose(outputs, evaluation.scaled(alone, 0.8), atol=1e-5)
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_the_manifest_describes_the_files_that_are_there(exports, task):
+    paths, records = exports[task].paths, exports[task].records
+    assert read_records(paths.manifest, Exported) == records
+    for item in records:
+        artefact = paths.folder / item.path
+        assert artefact.exists()
+        if artefact.is_file():
+            content = artefact.read_bytes()
+            assert len(content) == item.bytes
+            assert hashlib.sha256(content).hexdigest() == item.sha256
+    named = {Path(item.path).name for item in records}
+    present = {path.name for path in paths.export.iterdir()}
+    assert present == named | {"manifest.json", "README.md"}
+
+
+def test_the_model_card_says_what_a_user_needs(exports):
+    card = (exports["segmentation"].paths.export / "README.md").read_text()
+    for words in ("0.8300", "ensemble.keras", "keras.models.load_model", "0.40"):
+        assert words in card
+    assert "{" not in card
+
+
+def test_only_keras_classes_are_in_the_file(exports):
+    path = exports["classification"].paths.export / "ensemble.keras"
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json").decode()
+    assert "Augmented" not in config
+    assert "RandomFlip" not in config
+    modules = {part.split('"')[0] for part in config.split('"module": "')[1:]}
+    assert {module.partition(".")[0] for module in modules} == {"keras"}
+
+
+def test_the_file_says_what_its_numbers_mean(exports):
+    about = read_description(exports["segmentation"].paths.export / "ensemble.keras")
+    assert about.task == "segmentation"
+    assert about.class_names == CLASSES
+    assert about.image_shape == [16, 24, 3]
+    assert about.threshold == 0.4
+    single = read_description(
+        exports["segmentation"].paths.export / "best_single.keras"
+    )
+    assert (single.model, single.threshold) == ("best_single", 0.5)
+
+
+def test_calling_an_inference_model_never_augments(networks):
+    model = networks["classification"][MEMBERS[0]]
+    images = some_images("classification", 8).astype(np.float32)
+    before = [np.asarray(variable.value) for variable in model.variables]
+    plain = inference_model(model)
+    np.testing.assert_allclose(
+        np.asarray(plain(images)), model.predict(images, verbose=0), atol=1e-6
+    )
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable.value), value)
+
+
+def test_an_ensemble_of_one_is_that_network(networks):
+    model = networks["segmentation"][MEMBERS[1]]
+    images = some_images("segmentation", 4)
+    alone = ensemble_model([model], [1.0], 1.0, "segmentation")
+    assert len(alone.layers) == len(model.layers)
+    np.testing.assert_allclose(
+        alone.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-6
+    )
+
+
+def test_networks_of_other_shapes_are_not_averaged(networks):
+    models = [networks[task][MEMBERS[0]] for task in MAKERS]
+    with pytest.raises(ValueError, match="one image shape"):
+        ensemble_model(models, [0.5, 0.5], 1.0, "segmentation")
+
+
+def test_a_description_survives_and_keras_does_not_mind(networks, tmp_path):
+    path = tmp_path / "model.keras"
+    model = inference_model(networks["classification"][MEMBERS[0]])
+    model.save(path)
+    assert read_description(path) is None
+    about = Description("classification", CLASSES, [24, 24, 3], 0.5, "s", "ensemble")
+    embed_description(path, about)
+    assert read_description(path) == about
+    assert keras.models.load_model(path).output_shape == (None, 3)
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ValueError, match=r"text\.keras"):
+        read_description(tmp_path / "text.keras")
+
+
+@pytest.fixture
+def source(networks):
+    model = inference_model(networks["classification"][MEMBERS[0]])
+    images = some_images("classification")
+    about = Description("classification", CLASSES, [24, 24, 3], model="ensemble")
+    return Source(model, model.predict(images, verbose=0), about)
+
+
+def pretend_check(work, format_name, sources):
+    """Answer what the trained networks answer, without starting a process."""
+    for source in sources:
+        np.save(work / f"{source.kind}.npy", source.outputs)
+    return [1.0] * len(sources)
+
+
+@pytest.mark.parametrize(
+    "outputs", [lambda p: p + 2e-4, lambda p: p[:, ::-1], lambda p: p * np.nan]
+)
+def test_a_model_that_does_something_else_is_not_left_behind(
+    source, outputs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(artefacts, "run_check", pretend_check)
+    (tmp_path / "ensemble.keras").write_text("the export before")
+    wrong = SimpleNamespace(
+        **vars(source), kind="ensemble", outputs=outputs(source.reference)
+    )
+    with pytest.raises(ExportError, match=r"ensemble\.keras does not do"):
+        write_exports(tmp_path, [wrong], some_images("classification"), ["keras"])
+    assert [path.name for path in tmp_path.iterdir()] == ["ensemble.keras"]
+    assert (tmp_path / "ensemble.keras").read_text() == "the export before"
+
+
+def test_a_model_that_needs_code_of_ours_is_not_left_behind(source, tmp_path):
+    @keras.saving.register_keras_serializable("hypermodels")
+    class Ours(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    inputs = keras.Input((24, 24, 3))
+    model = keras.Model(inputs, Ours()(source.model(inputs)))
+    secret = dataclasses.replace(source, model=model)
+    with pytest.raises(ExportError, match="without vision-tuner"):
+        write_exports(tmp_path, [secret], some_images("classification"), ["keras"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exporting_again_replaces_what_was_there(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(artefacts, "run_check", pretend_check)
+    right = SimpleNamespace(**vars(source), kind="ensemble", outputs=source.reference)
+    formats = ["keras", "savedmodel"] if "savedmodel" in INSTALLED else ["keras"]
+    (tmp_path / "ensemble_savedmodel").mkdir()
+    (tmp_path / "ensemble_savedmodel" / "old").touch()
+    for _ in range(2):
+        write_exports(tmp_path, [right], some_images("classification"), formats)
+    assert not (tmp_path / "ensemble_savedmodel" / "old").exists() or (
+        "savedmodel" not in INSTALLED
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "ensemble.keras",
+        "ensemble_savedmodel",
+    }
+
+
+def test_earlier_formats_stay_in_the_manifest_of_the_same_ensemble(exports):
+    paths = exports["classification"].paths
+    assert export.earlier_exports(paths) == exports["classification"].records
+    record = json.loads(paths.ensemble.read_text())
+    before = paths.ensemble.read_text()
+    try:
+        paths.ensemble.write_text(json.dumps(record | {"temperature": 3.0}))
+        assert export.earlier_exports(paths) == []
+    finally:
+        paths.ensemble.write_text(before)
+
+
+def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
+    paths = finalized_study(tmp_path, "classification")
+    with pytest.raises(InputError, match=r"savedmodel, onnx, litert.*'h5'"):
+        export.export(paths, formats=["h5"])
+
+
+def test_a_format_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefacts, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"vision-tuner\[export\]"):
+        export.export(finalized_study(tmp_path, "classification"), formats=["onnx"])
+
+
+def test_a_study_without_an_ensemble_says_what_to_run(tmp_path):
+    paths = finalized_study(tmp_path, "classification")
+    paths.ensemble.unlink()
+    with pytest.raises(InputError, match="vision-tuner finalize tiny-classification"):
+        export.export(paths)
