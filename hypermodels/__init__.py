@@ -16,12 +16,24 @@ HYPERMODELS: dict[str, str] = {
     "mobilenet_unet": "hypermodels.mobilenet_unet:MobileNetUNet",
 }
 
-TASKS: dict[str, Literal["classification", "segmentation"]] = {
+Task = Literal["classification", "segmentation"]
+
+TASKS: dict[str, Task] = {
     "convnet": "classification",
     "vgg16_transfer": "classification",
     "unet": "segmentation",
     "mobilenet_unet": "segmentation",
 }
+
+
+def task_of(name: str) -> Task:
+    """Return the task of the hypermodel `name`.
+
+    Raises:
+        ValueError: there is no such hypermodel.
+    """
+    check_name(name)
+    return TASKS[name]
 
 
 def load(name: str) -> "type[ImageHyperModel]":
@@ -30,8 +42,12 @@ def load(name: str) -> "type[ImageHyperModel]":
     Raises:
         ValueError: there is no such hypermodel.
     """
-    if name not in HYPERMODELS:
-        raise ValueError(f"Expected one of {sorted(HYPERMODELS)}. Received: {name!r}.")
+    check_name(name)
     module, _, class_name = HYPERMODELS[name].partition(":")
     loaded: type[ImageHyperModel] = getattr(import_module(module), class_name)
     return loaded
+
+
+def check_name(name: str) -> None:
+    if name not in HYPERMODELS:
+        raise ValueError(f"Expected one of {sorted(HYPERMODELS)}. Received: {name!r}.")

@@ -106,9 +106,7 @@ class Convnet(ImageHyperModel):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(x)
         block = residual_block if values["residual"] else plain_block
         filters = values["base_filters"]
-        x = blocks.convolve(
-            x, filters, strides=values["stem_stride"], name="stem_conv"
-        )
+        x = blocks.convolve(x, filters, strides=values["stem_stride"], name="stem_conv")
         # === Stages ===
         for stage in range(1, values["stages"] + 1):
             width = filters * values["width_growth"] ** (stage - 1)

@@ -21,16 +21,20 @@ def multiply_adds(layer: Any) -> int:
     if isinstance(layer, keras.Model):
         return sum(multiply_adds(inner) for inner in layer.layers)
     if isinstance(layer, keras.layers.Dense):
-        return math.prod(layer.kernel.shape)
+        return size(layer.kernel)
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        return math.prod(layer.kernel.shape) * pixels(layer.input)
+        return size(layer.kernel) * pixels(layer.input)
     if isinstance(layer, keras.layers.SeparableConv2D):
-        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-        weights = sum(math.prod(kernel.shape) for kernel in kernels)
+        weights = size(layer.depthwise_kernel) + size(layer.pointwise_kernel)
         return weights * pixels(layer.output)
     if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
-        return math.prod(layer.kernel.shape) * pixels(layer.output)
+        return size(layer.kernel) * pixels(layer.output)
     return 0
+
+
+def size(kernel: Any) -> int:
+    """Return the number of weights."""
+    return math.prod(int(edge) for edge in kernel.shape)
 
 
 def pixels(tensor: Any) -> int:

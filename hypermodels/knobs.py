@@ -36,7 +36,7 @@ KNOBS: dict[str, str] = {
     "batch_size": "images a step",
     "label_smoothing": "share of a label spread over all classes (Szegedy et al. 2016)",
     "weight_averaging": "weights of an epoch end are their average (Izmailov 2018)",
-    "optimizer": "adam (Kingma & Ba 2015), adamw, rmsprop or sgd with Nesterov momentum",
+    "optimizer": "adam (Kingma & Ba 2015), adamw, rmsprop, or sgd with momentum 0.9",
     "learning_rate": "largest learning rate of adam, adamw and rmsprop",
     "sgd_learning_rate": "largest learning rate of sgd",
     "weight_decay": "decoupled weight decay of adamw (Loshchilov & Hutter 2019)",

@@ -16,8 +16,6 @@ from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
 from hypermodels.unet import draw_upsampling
 from hypermodels.vgg16_transfer import draw_backbone
 
-ENCODERS = ("mobilenet_v2", "vgg16", "efficientnetv2b0", "resnet50v2")
-
 
 class MobileNetUNet(ImageHyperModel):
     """A backbone down, a new decoder up."""
@@ -44,11 +42,9 @@ class MobileNetUNet(ImageHyperModel):
         Raises:
             ValueError: there is none.
         """
-        fitting = backbones.fitting(self.weights)
         strides = {
             name: backbones.BACKBONES[name].stride
-            for name in ENCODERS
-            if name in fitting
+            for name in backbones.fitting(self.weights)
         }
         encoders = [
             name
@@ -66,7 +62,7 @@ class MobileNetUNet(ImageHyperModel):
 
     def draw(self, hp: kt.HyperParameters) -> None:
         # === Network ===
-        draw_backbone(self, hp, self.encoders)
+        draw_backbone(self, hp, self.encoders, default="mobilenet_v2")
         hp.Choice("decoder_filters", [32, 64, 128, 256, 512], default=128)
         draw_upsampling(hp)
         hp.Float("dropout_rate", 0.0, 0.5, step=0.1, default=0.1)

@@ -132,6 +132,8 @@ def slowed(base: type, part: SlowPart) -> type:
     slow = {id(variable) for variable in part.variables}
 
     class Slowed(base):
+        slow_part = part
+
         def build(self, variables: Any) -> None:
             super().build(variables)
             self.slow_places = {

@@ -34,7 +34,7 @@ class VGG16Transfer(ImageHyperModel):
 
     def draw(self, hp: kt.HyperParameters) -> None:
         # === Network ===
-        draw_backbone(self, hp, list(backbones.BACKBONES))
+        draw_backbone(self, hp, list(backbones.BACKBONES), default="vgg16")
         if self.input_size is None:
             default = min(INPUT_SIZES, key=lambda size: abs(size - 64))
             hp.Choice("input_size", list(INPUT_SIZES), default=default)
@@ -78,19 +78,23 @@ class VGG16Transfer(ImageHyperModel):
 
 
 def draw_backbone(
-    hypermodel: ImageHyperModel, hp: kt.HyperParameters, names: list[str]
+    hypermodel: ImageHyperModel,
+    hp: kt.HyperParameters,
+    names: list[str],
+    *,
+    default: str,
 ) -> None:
     """Declare which backbone, how much of it learns, and how."""
     fitting = backbones.fitting(hypermodel.weights)
     names = [name for name in names if name in fitting]
     from_scratch = hypermodel.weights == "none"
-    hp.Choice("backbone", names)
+    hp.Choice("backbone", names, default=default if default in names else names[0])
     if "mobilenet_v2" in names:
         with hp.conditional_scope("backbone", ["mobilenet_v2"]):
             known = fitting["mobilenet_v2"].get("alpha")
             alphas = [known] if known else list(backbones.MOBILENET_ALPHAS)
-            default = known or (0.35 if from_scratch else 1.0)
-            hp.Choice("alpha", alphas, default=default)
+            usual = known or (0.35 if from_scratch else 1.0)
+            hp.Choice("alpha", alphas, default=usual)
     hp.Int("unfrozen_blocks", 0, 5, default=5 if from_scratch else 1)
     with hp.conditional_scope("unfrozen_blocks", [1, 2, 3, 4, 5]):
         hp.Float(

@@ -1,1 +1,52 @@
-"""How image models are searched: one verb a module of the same name."""
+"""How image models are searched: one verb a module of the same name.
+
+`from search import search, finalize` gives the verbs as functions.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.export import export as export
+    from search.finalize import finalize as finalize
+    from search.paths import study_paths as study_paths
+    from search.predict import predict as predict
+    from search.report import report as report
+    from search.search import search as search
+    from search.studies import Study as Study
+    from search.studies import ready_made as ready_made
+
+PUBLIC = {
+    "Study": "studies",
+    "ready_made": "studies",
+    "study_paths": "paths",
+    "search": "search",
+    "finalize": "finalize",
+    "export": "export",
+    "predict": "predict",
+    "report": "report",
+}
+
+
+class Package(ModuleType):
+    """A package whose public names are functions, also where a module has that name.
+
+    Python would replace the function `search.search` by the module of that name as
+    soon as anything imports it.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in PUBLIC:
+            raise AttributeError(f"module 'search' has no attribute {name!r}")
+        value = getattr(import_module(f"search.{PUBLIC[name]}"), name)
+        setattr(self, name, value)
+        return value
+
+
+sys.modules[__name__].__class__ = Package

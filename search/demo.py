@@ -23,6 +23,8 @@ EPOCHS = 4
 TRIALS = 4
 TOP = 2
 LIMIT_TRAIN = 1500
+# Half a minute of training a trial at most, on one core.
+MAX_FLOPS = 6e7
 PICTURES = 3
 
 
@@ -43,6 +45,7 @@ def demo(
             epochs=EPOCHS,
             trials=TRIALS,
             limit_train=LIMIT_TRAIN,
+            max_flops=MAX_FLOPS,
         )
         paths = study_paths(study.name, results_dir, logs_dir)
         made.append(run_all_verbs(study, paths, workers, console))

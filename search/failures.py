@@ -42,7 +42,7 @@ def failed_outcome(order: Order, error: BaseException) -> Outcome:
         history=standing.history,
         seconds=standing.seconds,
         parameters=standing.parameters or None,
-        message=one_line(error),
+        message=str(error) if kind == INFEASIBLE else one_line(error),
         traceback="".join(traceback.format_exception(error)) if kind == BUG else None,
     )
 

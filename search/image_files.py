@@ -4,7 +4,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.datasets.images import IMAGE_SUFFIXES
+from search.datasets.layouts import IMAGE_SUFFIXES
 from search.errors import InputError
 
 

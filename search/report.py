@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.errors import InputError
-from search.files import write_text, write_with
+from search.files import whole_file, write_text
 from search.paths import StudyPaths
 from search.report_blocks import Section
 from search.report_drawing import png_of
@@ -91,7 +91,8 @@ def write_page(paths: StudyPaths, page: Page) -> list[Path]:
     """Write figures, Markdown and HTML of one report."""
     figures = {paths.figures / f"{p.name}.png": png_of(p) for p in page.pictures}
     for file, content in figures.items():
-        write_with(file, lambda opened, content=content: opened.write(content))
+        with whole_file(file) as opened:
+            opened.write(content)
     for name in FIGURES:
         if paths.figures / f"{name}.png" not in figures:
             (paths.figures / f"{name}.png").unlink(missing_ok=True)

@@ -97,14 +97,18 @@ class Picture:
         name: of its PNG file, without the suffix.
         size: of one panel, (width, height) in inches.
         columns: of panels in the PNG.
+        left, top, bottom: room for labels and titles of a panel, in inches.
     """
 
     name: str
     title: str
     caption: str
     panels: list[Panel]
-    size: tuple[float, float] = (5.0, 3.3)
+    size: tuple[float, float] = (4.4, 3.0)
     columns: int = 2
+    left: float = 0.6
+    top: float = 0.1
+    bottom: float = 0.48
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import html
 import io
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from search.report_blocks import Panel, Picture
@@ -16,7 +17,9 @@ BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
 INK, SOFT, LINE = "#24292f", "#6a737d", "#e4e7eb"
-PNG_DOTS = 150
+PNG_DOTS = 140
+# Room on the right of the axes, in inches.
+RIGHT = 0.12
 
 STYLE = {
     "font.family": "sans-serif",
@@ -54,22 +57,54 @@ STYLE = {
 }
 
 
-def svg_of(panel: Panel, size: tuple[float, float], key: str) -> str:
+def svg_of(panel: Panel, picture: Picture, key: str) -> str:
     """Return one panel as SVG to be put into a page.
 
     Args:
         key: unlike that of any other panel of the page; its ids begin with it.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     file = io.StringIO()
-    with rc_context({**STYLE, "svg.hashsalt": key}):
-        figure = Figure(figsize=size, layout="constrained")
-        panel.draw(figure.add_subplot())
+    with style(key):
+        figure = drawn([panel], picture, 1)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=nothing)
     return inline(file.getvalue(), key, panel.label)
+
+
+def png_of(picture: Picture) -> bytes:
+    """Return all panels of a figure as one PNG on white."""
+    file = io.BytesIO()
+    with style(picture.name):
+        figure = drawn(picture.panels, picture, picture.columns)
+        figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")
+    return file.getvalue()
+
+
+def style(salt: str) -> Any:
+    """Return the style as a context; with a fixed salt SVG ids stay the same."""
+    from matplotlib import rc_context
+
+    return rc_context({**STYLE, "svg.hashsalt": salt})
+
+
+def drawn(panels: Sequence[Panel], picture: Picture, columns: int) -> Any:
+    """Return panels as one figure.
+
+    Margins are fixed: matplotlib's own layouts draw everything twice.
+    """
+    from matplotlib.figure import Figure
+
+    (width, height), across = picture.size, min(columns, len(panels))
+    down = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(width * across, height * down))
+    inner = (width - picture.left - RIGHT, height - picture.top - picture.bottom)
+    for place, panel in enumerate(panels):
+        x = place % across * width + picture.left
+        y = (down - 1 - place // across) * height + picture.bottom
+        size = (inner[0] / width / across, inner[1] / height / down)
+        axes = figure.add_axes((x / width / across, y / height / down, *size))
+        panel.draw(axes)
+    return figure
 
 
 def inline(svg: str, key: str, label: str) -> str:
@@ -89,32 +124,13 @@ def short_numbers(path: re.Match[str]) -> str:
     return re.sub(r"\s+", " ", re.sub(r"(\.\d\d)\d+", r"\1", path[0]))
 
 
-def png_of(picture: Picture) -> bytes:
-    """Return all panels of a figure as one PNG on white."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    count = len(picture.panels)
-    across = min(picture.columns, count)
-    down = math.ceil(count / across)
-    width, height = picture.size
-    file = io.BytesIO()
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width * across, height * down), layout="constrained")
-        for place, panel in enumerate(picture.panels, start=1):
-            panel.draw(figure.add_subplot(down, across, place))
-        figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")
-    return file.getvalue()
-
-
 def score_colours() -> Any:
-    """Return viridis, the better the darker, without its faintest yellow."""
+    """Return viridis, the better the darker, without its yellow."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(
-        colormaps["viridis"]([0.9 - 0.85 * i / 255 for i in range(256)])
-    )
+    shades = [0.82 - 0.77 * shade / 255 for shade in range(256)]
+    return ListedColormap(colormaps["viridis"](shades))
 
 
 def plain_log(axis: Any, ticks: list[float] | None = None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.live import shown
 from search.records import Finalist
@@ -34,19 +35,12 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
     sign = 1 if records.direction == "max" else -1
 
     def draw(axes: Any) -> None:
-        ends = np.cumsum([trial.epochs for trial in records.trials])
-        starts = ends - [trial.epochs for trial in records.trials]
-        for trial, start in zip(records.trials, starts, strict=True):
-            if trial.state in FAILED:
-                axes.plot(
-                    start + trial.epochs, 0.02, "x", color=VERMILLION, markersize=4.5,
-                    transform=axes.get_xaxis_transform(), clip_on=False,
-                )  # fmt: skip
-            elif trial.score is not None:
-                axes.plot(
-                    start + (trial.best_epoch or 0), trial.score, ".",
-                    color="#b4bac2", markersize=4.5,
-                )  # fmt: skip
+        scored, failed = spent_when(records)
+        axes.plot(*scored.T, ".", color="#b4bac2", markersize=4.5)
+        axes.plot(
+            failed, np.full(len(failed), 0.02), "x", color=VERMILLION, markersize=4.5,
+            transform=axes.get_xaxis_transform(), clip_on=False,
+        )  # fmt: skip
         epochs, scores = zip(*steps, strict=True)
         axes.step(epochs, scores, where="post", color=BLUE, linewidth=2)
         axes.plot(*steps[-2], "o", color=BLUE, markersize=5)
@@ -72,6 +66,18 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
     )
 
 
+def spent_when(records: StudyRecords) -> tuple[NDArray[Any], list[int]]:
+    """Return (epochs spent, score) of each trial, and epochs spent at each failure."""
+    scored, failed, spent = [], [], 0
+    for trial in records.trials:
+        if trial.state in FAILED:
+            failed.append(spent + trial.epochs)
+        elif trial.score is not None:
+            scored.append((spent + (trial.best_epoch or 0), trial.score))
+        spent += trial.epochs
+    return np.array(scored, float), failed
+
+
 def learning_curves_picture(records: StudyRecords) -> Picture:
     """Return the objective of every trial against its epochs, rungs marked."""
     curves = [(t, t.history.get(records.objective, [])) for t in reversed(records.best)]
@@ -82,14 +88,7 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
         from matplotlib.collections import LineCollection
 
         colour = score_scale(records)
-        lines = [
-            [
-                (epoch, value)
-                for epoch, value in enumerate(values, 1)
-                if value is not None
-            ]
-            for _, values in curves
-        ]
+        lines = [known_points(values) for _, values in curves]
         colours = [colour.to_rgba(trial.score) for trial, _ in curves]
         for rung in rungs:
             axes.axvline(rung, color="#b4bac2", linewidth=0.9, linestyle=(0, (2, 2)))
@@ -100,7 +99,7 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
         axes.autoscale_view()
         if is_log:
             axes.set_xscale("log")
-            plain_log(axes.xaxis, [float(rung) for rung in rungs])
+            plain_log(axes.xaxis, [float(epoch) for epoch in sorted({1, *rungs})])
         axes.set_xlabel("epoch of the trial" + (", logarithmic" if is_log else ""))
         axes.set_ylabel(records.objective)
         add_score_bar(axes, colour, records)
@@ -109,10 +108,15 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
     return Picture(
         "learning_curves",
         "Learning curves",
-        f"One line a trial that did not fail (n = {len(curves)}), the darker the better"
-        f" its final score; a dot where it ended.{marks}",
+        f"One line a trial that did not fail (n = {len(curves)}), the better its final"
+        f" score, the more it stands out; a dot where it ended.{marks}",
         [Panel(f"{records.objective} of every trial against its epochs", draw)],
     )
+
+
+def known_points(values: Sequence[float | None]) -> list[tuple[int, float]]:
+    """Return (epoch, value) where there is a value."""
+    return [(epoch, v) for epoch, v in enumerate(values, 1) if v is not None]
 
 
 def score_scale(records: StudyRecords) -> Any:
@@ -156,7 +160,7 @@ def ranks_picture(agreements: Sequence[RankAgreement], objective: str) -> Pictur
             axes.plot(before, after, "o", color=BLUE, markersize=4, alpha=0.7)
             axes.set_xlabel(f"{objective}, {agreement.lower} epochs")
             axes.set_ylabel(f"{agreement.upper} epochs")
-            axes.set_title(f"n = {len(before)}  ρ = {agreement.correlation:.2f}")
+            axes.set_title(f"n = {len(before)}, ρ = {agreement.correlation:.2f}")
 
         return draw
 
@@ -171,6 +175,7 @@ def ranks_picture(agreements: Sequence[RankAgreement], objective: str) -> Pictur
         ],
         PANEL_SIZE,
         columns=3,
+        top=0.3,
     )
 
 
@@ -190,7 +195,7 @@ def finalists_picture(records: StudyRecords) -> Picture:
             axes.set_title(short(finalist.finalist_id, 34))
             axes.set_xlabel("epoch")
             axes.set_ylabel(records.metric)
-            axes.legend(loc="best", handlelength=1.2)
+            axes.legend(loc="lower right", handlelength=1.2)
 
         return draw
 
@@ -206,4 +211,5 @@ def finalists_picture(records: StudyRecords) -> Picture:
         [Panel(f"learning curves of {f.finalist_id}", drawer(f)) for f in chosen],
         PANEL_SIZE,
         columns=3,
+        top=0.3,
     )

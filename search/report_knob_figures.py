@@ -10,7 +10,13 @@ from search.report_blocks import Panel, Picture
 from search.report_drawing import BLUE, INK, plain_log, score_colours, short
 from search.report_figures import add_score_bar, score_scale
 from search.report_records import StudyRecords
-from search.report_statistics import Importance, Knob, varied_knobs
+from search.report_statistics import (
+    FOLDS,
+    REPEATS,
+    Importance,
+    Knob,
+    varied_knobs,
+)
 
 KNOB_SIZE = (3.3, 2.5)
 MOST_CATEGORIES = 8
@@ -33,9 +39,9 @@ def knobs_picture(records: StudyRecords) -> Picture | None:
     ]
     epochs = [trial.epochs for trial in records.best]
     shade = (
-        f"the darker, the more epochs it was trained ({min(epochs)} to {max(epochs)})"
+        f"standing out more the more epochs it had ({min(epochs)} to {max(epochs)})"
         if min(epochs) < max(epochs)
-        else f"each trained {epochs[0]} epochs"
+        else f"each after {epochs[0]} epochs"
     )
     return Picture(
         "knobs",
@@ -46,6 +52,8 @@ def knobs_picture(records: StudyRecords) -> Picture | None:
         panels,
         KNOB_SIZE,
         columns=3,
+        top=0.3,
+        bottom=0.55 if any(is_crowded(knob) for knob in knobs) else 0.28,
     )
 
 
@@ -69,7 +77,7 @@ def knob_drawer(knob: Knob, records: StudyRecords) -> Callable[[Any], None]:
         if knob.kind == "log":
             axes.set_xscale("log")
             plain_log(axes.xaxis)
-        axes.set_title(f"{short(knob.name, 30)}  n = {len(trials)}")
+        axes.set_title(f"{short(knob.name, 30)} · n = {len(trials)}")
         axes.set_ylabel(records.objective)
 
     return draw
@@ -93,19 +101,23 @@ def draw_steps(axes: Any, knob: Knob, positions: Any, scores: Any) -> None:
             axes.bar(place, high - low, 0.6, low, color="#eceff2", zorder=1)
         if len(own):
             axes.hlines(np.median(own), place - 0.3, place + 0.3, color=INK, zorder=4)
-    names = [short(value, 12) for value in knob.values]
-    every = -(-len(names) // MOST_CATEGORIES)
-    shown_places = range(0, len(names), every)
-    crowded = sum(len(names[place]) for place in shown_places) > 34
+    places = range(0, len(knob.values), -(-len(knob.values) // MOST_CATEGORIES))
+    turned = is_crowded(knob)
     axes.set_xticks(
-        shown_places,
-        [names[place] for place in shown_places],
-        rotation=30 if crowded else 0,
-        ha="right" if crowded else "center",
+        places,
+        [short(knob.values[place], 10 if turned else 12) for place in places],
+        rotation=30 if turned else 0,
+        ha="right" if turned else "center",
         rotation_mode="anchor",
     )
-    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xlim(-0.6, len(knob.values) - 0.4)
     axes.grid(visible=False, axis="x")
+
+
+def is_crowded(knob: Knob) -> bool:
+    """Return whether the names of a knob's values must be turned to fit."""
+    names = [short(value, 12) for value in knob.values[:MOST_CATEGORIES]]
+    return knob.kind == "steps" and sum(len(name) + 2 for name in names) > 40
 
 
 def importance_picture(found: Importance, records: StudyRecords) -> Picture:
@@ -131,13 +143,14 @@ def importance_picture(found: Importance, records: StudyRecords) -> Picture:
     return Picture(
         "knob_importance",
         "How much each knob tells of the score",
-        f"Permutation importance: mean absolute error that a random forest adds when"
-        f" one knob is shuffled among trials it has not seen; line: middle 80 % of 20"
-        f" folds. Scores{when} of n = {found.trials} trials; the forest explains"
-        f" {found.explained:.0%} of the variance of unseen scores. Knobs that depend on"
-        f" each other share their importance.{rest}",
+        "Permutation importance: mean absolute error that a random forest adds when"
+        " one knob is shuffled among trials it has not seen; line: middle 80 % of"
+        f" {FOLDS * REPEATS} folds. Scores{when} of n = {found.trials} trials; the"
+        f" forest explains {found.explained:.0%} of the variance of unseen scores."
+        f" Knobs that depend on each other share their importance.{rest}",
         [Panel("importance of each knob", draw)],
-        (5.0, 1.0 + 0.26 * len(knobs)),
+        (4.8, 0.7 + 0.26 * len(knobs)),
+        left=1.75,
     )
 
 
@@ -166,16 +179,19 @@ def parallel_picture(found: Importance, records: StudyRecords) -> Picture | None
         axes.spines[:].set_visible(False)
         axes.set_xticks(range(len(knobs)), [short(k.name, 20) for k in knobs])
         for place, knob in enumerate(knobs):
-            label_axis(axes, place, knob)
+            has_off = any(knob.name not in t.values for t in records.best)
+            label_axis(axes, place, knob, has_off)
         add_score_bar(axes, colour, records)
 
     return Picture(
         "parallel_coordinates",
         "The most telling knobs together",
-        f"A line: a trial (n = {len(records.best)}), the darker the better its final"
-        " score; `off`: the knob was not active in it.",
+        f"A line: a trial (n = {len(records.best)}), the better its final"
+        " score, the more it stands out; “off”: the knob was not active in it.",
         [Panel("knob values of every trial", draw)],
         (10.0, 3.6),
+        left=0.5,
+        bottom=0.3,
     )
 
 
@@ -197,7 +213,7 @@ def axis_ends(knob: Knob) -> Any:
     return np.array([min(places), max(places)])
 
 
-def label_axis(axes: Any, place: int, knob: Knob) -> None:
+def label_axis(axes: Any, place: int, knob: Knob, has_off: bool) -> None:
     """Draw one axis of the parallel coordinates with its values."""
     axes.vlines(place, 0, 1, color="#8a9099", linewidth=1, zorder=3)
     last = max(1, len(knob.values) - 1)
@@ -206,7 +222,9 @@ def label_axis(axes: Any, place: int, knob: Knob) -> None:
         if knob.kind == "steps"
         else [(0.0, knob.values[0]), (1.0, knob.values[-1])]
     )
-    for share, value in [*named, (-0.24, "off")]:
+    if has_off:
+        named.append((-0.24, "off"))
+    for share, value in named:
         axes.annotate(
             short(value, 12), (place, share), (5, 0), textcoords="offset points",
             va="center", fontsize=8, color=INK, zorder=5,

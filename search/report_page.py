@@ -66,6 +66,7 @@ def markdown_page(page: Page) -> str:
     )
     environment.filters |= {"kind": block_kind, "md": markdown_text, "clean": printable}
     text = environment.get_template("report.md.jinja").render(page=page)
+    text = re.sub(r"[ \t]+\n", "\n", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -76,7 +77,7 @@ def block_kind(block: Block) -> str:
 
 def panel_svg(panel: Panel, picture: Picture, number: int) -> Markup:
     """Return a panel as SVG; matplotlib escapes the texts in it."""
-    return Markup(svg_of(panel, picture.size, f"{picture.name}-{number}"))
+    return Markup(svg_of(panel, picture, f"{picture.name}-{number}"))
 
 
 def printable(text: str) -> str:

@@ -46,7 +46,7 @@ def search_section(records: StudyRecords) -> Section:
     facts = Facts(
         [
             ("Tuner", study.tuner),
-            ("Objective", f"{records.objective}, {study.direction}imum"),
+            ("Objective", f"{records.objective}, {study.direction}imised"),
             (
                 "Budget",
                 f"{study.epochs} epochs a trial, {planned(study.trials)}{budget}",
@@ -98,7 +98,7 @@ def rank_blocks(records: StudyRecords) -> list[Block]:
     ]
     note = (
         "Only promoted trials have a score at the upper rung: among all trials the"
-        f" agreement would differ. From {FEWEST_FOR_RANKS} trials on."
+        f" agreement would differ. ρ is given from {FEWEST_FOR_RANKS} trials on."
     )
     blocks: list[Block] = [
         Text("Trials were compared at rungs. Does the order at one rung hold later?"),
@@ -126,7 +126,7 @@ def knobs_section(records: StudyRecords) -> Section | None:
     blocks.append(Pictures([picture]))
     constant = constant_knobs(records)
     if constant:
-        blocks.append(Text(f"The same in every trial: {constant}.", "note"))
+        blocks.append(Text(f"With one value only: {constant}.", "note"))
     return Section("knobs", "Knobs", blocks)
 
 
@@ -194,19 +194,17 @@ def trial_row(trial: Trial, varied: set[str]) -> list[Cell]:
 
 def reproduce_section(records: StudyRecords) -> Section:
     """Return the commands, the commit and the versions."""
-    about = records.about
+    about, name = records.about, records.study.name
     environment = about.get("environment", {})
     lines = [str(about.get("command", ""))]
     if records.finalists:
         top = len({finalist.trial_id for finalist in records.finalists})
         seeds = len({f.seed for f in records.finalists})
-        lines.append(
-            f"vision-tuner finalize {records.study.name} --top {top} --seeds {seeds}"
-        )
+        lines.append(f"vision-tuner finalize {name} --top {top} --seeds {seeds}")
     if records.exports:
         formats = ",".join(dict.fromkeys(item.format for item in records.exports))
-        lines.append(f"vision-tuner export {records.study.name} --format {formats}")
-    lines.append(f"vision-tuner report {records.study.name}")
+        lines.append(f"vision-tuner export {name} --format {formats}")
+    lines.append(f"vision-tuner report {name}")
     packages = environment.get("packages", {})
     facts = Facts(
         [

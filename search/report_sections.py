@@ -55,8 +55,8 @@ def answer(records: StudyRecords) -> str:
         single = ensemble.best_single
         return (
             f"The ensemble of {counted(len(ensemble.members), 'finalist')} reaches a"
-            f" test {metric} of {with_interval(records, ensemble.test.get(metric))}. The"
-            f" best single model, {single.member}, reaches"
+            f" test {metric} of {with_interval(records, ensemble.test.get(metric))}."
+            f" The best single model, {single.member}, reaches"
             f" {with_interval(records, single.test.get(metric))}."
         )
     if records.best:
@@ -67,8 +67,9 @@ def answer(records: StudyRecords) -> str:
             f" {best.best_epoch}. It was chosen by this very number, which is therefore"
             " optimistic; the test set has not been read."
         )
-    begun = counted(len(records.trials), "trial") if records.trials else "No trial"
-    return f"No result yet. {begun} begun, none with a score."
+    if not records.trials:
+        return "No result yet: no trial was begun."
+    return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
 
 
 def with_interval(records: StudyRecords, value: float | None) -> str:
@@ -88,8 +89,8 @@ def caveat(records: StudyRecords) -> str:
     )
     if records.metric == "accuracy":
         text += (
-            " Intervals (Wilson) tell the chance in drawing the test images, not that of"
-            " training; both models saw the same images, so their difference is more"
+            " Intervals (Wilson) tell the chance in drawing the test images, not that"
+            " of training; both models saw the same images, so their difference is more"
             " certain than the intervals suggest."
         )
     return text
@@ -99,30 +100,32 @@ def answer_tiles(records: StudyRecords) -> list[Tile]:
     """Return the result and what it cost."""
     tiles, metric = [], records.metric
     if records.ensemble is not None:
-        members = counted(len(records.ensemble.members), "member")
-        single = records.ensemble.best_single
+        whole, single = records.ensemble, records.ensemble.best_single
+        members = counted(len(whole.members), "member")
+        scores = (shown(whole.test.get(metric)), shown(single.test.get(metric)))
         tiles = [
-            Tile(f"test {metric}, ensemble", shown(records.ensemble.test.get(metric)), members),
-            Tile(f"test {metric}, best single", shown(single.test.get(metric)), single.member),
-        ]  # fmt: skip
+            Tile(f"test {metric}, ensemble", scores[0], members),
+            Tile(f"test {metric}, best single", scores[1], single.member),
+        ]
     elif records.best:
         best = records.best[0]
         tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
-    scored = f"{len(records.best)} with a score"
     failed = len(records.failures)
     share = f"{failed / len(records.trials):.0%} of the trials" if failed else ""
+    most = f"at most {records.study.epochs} a trial"
     return [
         *tiles,
-        Tile("trials", f"{len(records.trials):,}", scored),
-        Tile("epochs of the search", f"{records.epochs:,}", f"at most {records.study.epochs} a trial"),
+        Tile("trials", f"{len(records.trials):,}", f"{len(records.best)} with a score"),
+        Tile("epochs of the search", f"{records.epochs:,}", most),
         Tile("training time", duration(records.seconds), "of all trials, added up"),
         Tile("failures", str(failed), share),
-    ]  # fmt: skip
+    ]
 
 
 def counted(number: int, noun: str) -> str:
-    """Return `1 trial` or `3 trials`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    """Return `1 trial`, `3 trials` or `3 classes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def metrics_table(title: str, rows: Sequence[tuple[str, Metrics]]) -> Table:
@@ -142,11 +145,9 @@ def data_section(records: StudyRecords) -> Section:
     data, study = records.about.get("data", {}), records.study
     names = data.get("class_names", [])
     shape = " × ".join(str(edge) for edge in data.get("image_shape", []))
-    used = (
-        f"Training used {study.limit_train:,} images of the training split, drawn evenly."
-        if study.limit_train
-        else "Training used the whole training split."
-    )
+    part = f"{study.limit_train:,} images" if study.limit_train else "All images"
+    drawn = ", drawn evenly," if study.limit_train else ""
+    used = f"{part} of the training split{drawn} were trained on."
     skipped = data.get("skipped", 0)
     text = f"{study.dataset}: images of {shape}. {used}" if shape else used
     if skipped:
@@ -157,15 +158,10 @@ def data_section(records: StudyRecords) -> Section:
         for split, size in data.get("sizes", {}).items()
     ]
     heads = [Column("split"), Column("images", "number"), Column("sha256", "code")]
-    return Section(
-        "data",
-        "Data and split",
-        [
-            Text(text),
-            Table(heads, rows, "Beginnings of the hashes; study.json holds them whole."),
-            Text(f"{counted(len(names), 'class').replace('classs', 'classes')}: {', '.join(names)}.", "note"),
-        ],
-    )  # fmt: skip
+    caption = "The hashes begin so; study.json holds them whole."
+    classes = f"{counted(len(names), 'class')}: {', '.join(names)}."
+    blocks: list[Block] = [Text(text), Table(heads, rows, caption)]
+    return Section("data", "Data and split", [*blocks, Text(classes, "note")])
 
 
 def finalists_section(records: StudyRecords) -> Section | None:
@@ -179,16 +175,17 @@ def finalists_section(records: StudyRecords) -> Section | None:
         [f"validation {metric}", f"test {metric}", "best epoch", "epochs", "parameters",
          "time"],
     )  # fmt: skip
-    heads += [Column("why chosen", "long"), Column("values", "long")]
+    heads.append(Column("why chosen", "long"))
     blocks: list[Block] = [
         Text(
             f"{counted(len(records.finalists), 'training')} to at most"
             f" {records.study.epochs} epochs, the weights of the best validation epoch"
-            " kept. A finalist with its trial's seed goes on from the trial, whose"
-            " epochs and time are in its own."
+            " kept. A finalist that keeps its trial's seed continues that trial:"
+            " its epochs and time include the trial's."
         ),
         Table(heads, rows),
         *seed_spread(records),
+        configurations(records),
         Pictures([finalists_picture(records)]),
     ]
     return Section("finalists", "Finalists", blocks)
@@ -205,8 +202,14 @@ def finalist_row(finalist: Finalist, metric: str) -> list[Cell]:
         count_cell(finalist.parameters),
         time_cell(finalist.seconds),
         words(finalist.chosen_because),
-        words(values_text(finalist.values)),
     ]
+
+
+def configurations(records: StudyRecords) -> Table:
+    """Return the knob values of each configuration that was retrained."""
+    values = {finalist.trial_id: finalist.values for finalist in records.finalists}
+    rows = [[words(key), words(values_text(own))] for key, own in values.items()]
+    return Table([Column("trial"), Column("values", "long")], rows)
 
 
 def seed_spread(records: StudyRecords) -> list[Block]:
@@ -292,7 +295,7 @@ def exports_section(records: StudyRecords) -> Section | None:
 def test_section(records: StudyRecords) -> Section:
     """Return every look at the test set."""
     if not records.looks:
-        text = "The test set has not been read. `finalize` reads it, once."
+        text = "The test set has not been read. “finalize” reads it, once."
         return Section("test", "Looks at the test set", [Text(text)])
     rows = [
         [
@@ -305,7 +308,7 @@ def test_section(records: StudyRecords) -> Section:
     times = counted(len(rows), "time")
     text = f"The test set was read {times.replace('1 time', 'once')}, by finalize."
     if len(rows) > 1:
-        text += " Choices after the first look knew its outcome: later numbers are optimistic."
+        text += " Later looks knew the outcome of the first: they are optimistic."
     heads = [
         Column("look", "number"),
         Column("when (UTC)"),

@@ -1,5 +1,6 @@
 """What a report computes from records: curves, agreement of ranks, importance."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ MOST_STEPS = 6
 LOG_FROM_RATIO = 30
 FEWEST_FOR_IMPORTANCE = 10
 FEWEST_FOR_RANKS = 5
-FOLDS, REPEATS, SHUFFLES, TREES = 5, 4, 5, 60
+FOLDS, REPEATS, SHUFFLES, TREES = 5, 4, 5, 40
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def best_so_far(records: StudyRecords) -> list[tuple[int, float]]:
 def rank_agreements(records: StudyRecords) -> list[RankAgreement]:
     """Return the agreement of each pair of neighbouring rungs, and first with last."""
     rungs = records.rungs
-    pairs = list(zip(rungs, rungs[1:], strict=False))
+    pairs = list(itertools.pairwise(rungs))
     if len(rungs) > 2:
         pairs.append((rungs[0], rungs[-1]))
     return [rank_agreement(records, lower, upper) for lower, upper in pairs]
@@ -130,12 +131,17 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Return Spearman's correlation, or None for too few or constant values."""
     if len(pairs) < FEWEST_FOR_RANKS:
         return None
-    from scipy.stats import rankdata
-
-    first, second = (rankdata(side) for side in zip(*pairs, strict=True))
+    first, second = (average_ranks(side) for side in zip(*pairs, strict=True))
     if first.std() == 0 or second.std() == 0:
         return None
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def average_ranks(values: Sequence[float]) -> NDArray[np.float64]:
+    """Return ranks from 1; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place], np.float64)
 
 
 def varied_knobs(trials: Sequence[Trial]) -> list[Knob]:
@@ -152,7 +158,9 @@ def make_knob(name: str, trials: Sequence[Trial]) -> Knob:
     if any(isinstance(value, bool | str) for value in values):
         return Knob(name, "steps", sorted(values, key=str))
     values.sort()
-    if len(values) <= MOST_STEPS and len(values) <= len(drawn) / 2:
+    is_whole = all(isinstance(value, int) for value in values)
+    is_repeated = len(values) <= max(3, len(drawn) / 2)
+    if len(values) <= MOST_STEPS and (is_whole or is_repeated):
         return Knob(name, "steps", values)
     low, high = float(values[0]), float(values[-1])
     is_log = low > 0 and high / low >= LOG_FROM_RATIO
@@ -225,12 +233,11 @@ def forest_losses(
     for index, (train, held_out) in enumerate(splits.split(matrix)):
         forest = fitted_forest(matrix[train], target[train])
         truth, seen = target[held_out], matrix[held_out]
-        predicted[index // FOLDS, held_out] = plain = forest.predict(seen)
-        errors = np.abs(
-            forest.predict(shuffled(seen, random)) - np.tile(truth, shape(seen))
-        )
-        growth = errors.reshape(SHUFFLES, matrix.shape[1], -1).mean(axis=(0, 2))
-        losses.append(growth - np.abs(plain - truth).mean())
+        plain = forest.predict(seen)
+        predicted[index // FOLDS, held_out] = plain
+        guesses = forest.predict(shuffled(seen, random))
+        errors = np.abs(guesses.reshape(SHUFFLES, -1, len(truth)) - truth)
+        losses.append(errors.mean(axis=(0, 2)) - np.abs(plain - truth).mean())
     residual = ((predicted - target) ** 2).mean(axis=1)
     return 1 - residual / max(float(target.var()), 1e-30), np.array(losses)
 
@@ -243,17 +250,16 @@ def fitted_forest(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> A
     return forest.fit(matrix, target)
 
 
-def shape(seen: NDArray[np.float64]) -> int:
-    """Return how many copies of the held-out trials are shuffled."""
-    return SHUFFLES * seen.shape[1]
-
-
 def shuffled(
     seen: NDArray[np.float64], random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return copies of the trials, each with one knob shuffled, stacked for one call."""
-    copies = np.tile(seen, (shape(seen), 1, 1))
-    for copy in range(len(copies)):
-        knob = copy % seen.shape[1]
-        copies[copy, :, knob] = random.permutation(copies[copy, :, knob])
-    return copies.reshape(-1, seen.shape[1])
+    """Return (SHUFFLES × knobs × trials, knobs): copies with one knob shuffled each.
+
+    They are stacked, because one call of the forest is much faster than many.
+    """
+    _, knobs = seen.shape
+    copies = np.tile(seen, (SHUFFLES, knobs, 1, 1))
+    for repeat in range(SHUFFLES):
+        for knob in range(knobs):
+            copies[repeat, knob, :, knob] = random.permutation(seen[:, knob])
+    return copies.reshape(-1, knobs)

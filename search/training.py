@@ -44,7 +44,7 @@ def make_hypermodel(study: Study, data: PreparedDataset, length: int) -> Any:
 
     size = data.sizes["train"]
     return hypermodels.load(study.hypermodel)(
-        tuple(data.image_shape),
+        data.image_shape,
         len(data.class_names),
         input_size=study.image_size,
         weights=study.weights,
@@ -71,12 +71,15 @@ def check_size(model: Any, study: Study) -> None:
     """Raise InfeasibleError where a network is larger than the study allows."""
     from hypermodels.cost import forward_flops
 
-    for option, size, limit in (
-        ("--max-flops", forward_flops(model), study.max_flops),
-        ("--max-parameters", model.count_params(), study.max_parameters),
+    flops, parameters = forward_flops(model), model.count_params()
+    for option, size, limit, unit in (
+        ("--max-flops", flops, study.max_flops, "MFLOPs an image"),
+        ("--max-parameters", parameters, study.max_parameters, "million parameters"),
     ):
         if limit is not None and size > limit:
-            raise InfeasibleError(f"{size:.3g} is more than {option} {limit:.3g}")
+            raise InfeasibleError(
+                f"{size / 1e6:.3g} {unit}, more than {option} {limit:.3g}"
+            )
 
 
 def all_variables(model: Any) -> list[Any]:

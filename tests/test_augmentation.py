@@ -94,9 +94,8 @@ def test_shift_is_in_whole_pixels_up_to_an_eighth() -> None:
 def test_sampling_agrees_with_keras_affine_transform() -> None:
     rng = np.random.default_rng(1)
     images = rng.uniform(0, 255, (3, 12, 17, 3)).astype("float32")
-    maps = rng.normal(0, 0.3, (3, 8)).astype("float32") + [1, 0, 3, 0, 1, -2, 0, 0]
+    maps = rng.normal([1, 0, 3, 0, 1, -2, 0, 0], 0.3, (3, 8)).astype("float32")
     maps[:, 6:] = 0
-    maps = maps.astype("float32")
     y, x = np.mgrid[:12, :17].astype("float32")
     a, b, c, d, e, f = (maps[:, place, None, None] for place in range(6))
     columns, rows = a * x + b * y + c, d * x + e * y + f

@@ -92,11 +92,14 @@ def test_average_is_the_weighted_mean():
     np.testing.assert_allclose(mean, 0.5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("rounds", [2, 20])
 @pytest.mark.parametrize("seed", range(12))
-def test_a_misleading_sample_of_pixels_still_keeps_the_promise(seed, monkeypatch):
+def test_a_misleading_sample_of_pixels_still_keeps_the_promise(
+    seed, rounds, monkeypatch
+):
     monkeypatch.setattr(ensemble, "SAMPLED_PIXELS", 12)
     predictions, masks = segmenters(seed)
-    weights = select(predictions, masks, "segmentation")
+    weights = select(predictions, masks, "segmentation", rounds=rounds)
     together = score("segmentation", average(predictions, weights), masks)
     singles = [score("segmentation", v, masks) for v in predictions.values()]
     assert together >= max(singles)

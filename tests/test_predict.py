@@ -119,7 +119,7 @@ def test_probabilities_are_resized_before_they_are_cut(segmenter, tmp_path):
     np.testing.assert_array_equal(mask, np.arange(160)[None] >= np.full((160, 1), 83))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 400), (2000, 900), (32, 32)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (2000, 900), (900, 4000), (32, 32)])
 def test_previews_show_image_and_mask_side_by_side(segmenter, tmp_path, size):
     image = picture(tmp_path / "a.png", "red", size)
     [row] = predict(segmenter, [image], output_dir=tmp_path / "out")

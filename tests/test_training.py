@@ -176,7 +176,7 @@ def test_a_network_above_the_size_limit_is_infeasible(
 def test_a_bug_comes_back_with_its_traceback(
     data: PreparedDataset, tmp_path: Path
 ) -> None:
-    outcome = run_order(order(data, tmp_path, optimizer="nonsense"), ignore, never)
+    outcome = run_order(order(data, tmp_path, activation="nonsense"), ignore, never)
     assert (outcome.state, outcome.failure) == ("FAILED", "bug")
     assert "nonsense" in str(outcome.message)
     assert "Traceback" in str(outcome.traceback)

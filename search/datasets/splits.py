@@ -33,11 +33,12 @@ def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Row
                 f"{len(rows)} of class {label}",
                 "Add images, or leave the class out",
             )
+        start = 0
         for name, fraction in fractions.items():
-            count = max(1, round(fraction * len(rows)))
-            parts[name].append(rows[:count])
-            rows = rows[count:]
-        parts["train"].append(rows)
+            stop = start + max(1, round(fraction * len(rows)))
+            parts[name].append(rows[start:stop])
+            start = stop
+        parts["train"].append(rows[start:])
     return {name: np.sort(np.concatenate(rows)) for name, rows in parts.items()}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets.images import eight_bits, resize_image
+from search.datasets.network import why_unreachable
 from search.datasets.sources import SPLITS
 from search.datasets.store import new_array
 from search.errors import InputError
@@ -37,10 +38,14 @@ def fetch(name: str, root: str) -> Answer:
         builder = tfds.builder(name, data_dir=root)
         check_features(builder.info.features, name)
         manual = Path(root) / "downloads" / "manual"
+        if name == "cifar100" and not (manual / Path(CIFAR100_URL).name).exists():
+            cause = why_unreachable(CIFAR100_URL)
+            if cause is not None:
+                raise not_fetched(name, root, cause)
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual)
         )
-    except InputError:
+    except (InputError, ImportError):
         raise
     except tfds.core.DatasetNotFoundError as error:
         raise InputError(
@@ -49,12 +54,11 @@ def fetch(name: str, root: str) -> Answer:
             "https://www.tensorflow.org/datasets/catalog lists them",
         ) from error
     except Exception as error:  # no network, no room, wrong checksum, manual download
-        raise not_fetched(name, root, error) from error
+        raise not_fetched(name, root, str(error) or repr(error)) from error
     return {"source": str(builder.data_path)}
 
 
-def not_fetched(name: str, root: str, error: Exception) -> InputError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+def not_fetched(name: str, root: str, cause: str) -> InputError:
     remedy = (
         f"On a machine with network run `tfds build {name} --data_dir DIR` and copy"
         f" DIR/{name} to {root}/{name}, or pass --data-dir"
@@ -66,7 +70,7 @@ def not_fetched(name: str, root: str, error: Exception) -> InputError:
         )
     return InputError(
         f"the data set {name} in {root}",
-        f"none, and it could not be fetched ({lines[0][:200]})",
+        f"none, and it could not be fetched ({cause.strip().splitlines()[0][:200]})",
         remedy,
     )
 
@@ -142,6 +146,7 @@ def write_examples(
     labels = new_array(folder / "labels.npy", (count,), np.int32)
     coarse = new_array(folder / "coarse.npy", (count,), np.int32)
     is_fixed = None not in features["image"].shape
+    kept = {key: True for key in KEPT if key in features}
     names: list[str] = []
     for split in official:
         batches = tfds.load(
@@ -152,9 +157,7 @@ def write_examples(
             batch_size=BATCH if is_fixed else 1,
             # One shard after the other, so that the order is always the same.
             read_config=tfds.ReadConfig(interleave_cycle_length=1),
-            decoders=tfds.decode.PartialDecoding(
-                {key: True for key in KEPT if key in features}
-            ),
+            decoders=tfds.decode.PartialDecoding(kept),
         )
         for batch in tfds.as_numpy(batches):
             start, size = len(names), len(batch["label"])
@@ -197,7 +200,7 @@ def main() -> None:
         missing = InputError(
             "TensorFlow and tensorflow-datasets, to read the data once",
             str(error),
-            "pip install tensorflow tensorflow-datasets",
+            f"pip install {error.name or 'tensorflow tensorflow-datasets'}",
         )
         answer = {"error": vars(missing)}
     except InputError as error:

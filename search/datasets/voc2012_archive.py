@@ -1,10 +1,12 @@
 """Fetches the official archive of PASCAL VOC 2012 and unpacks what is needed."""
 
 import shutil
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
+from search.datasets.network import why_unreachable
 from search.datasets.sources import Say
 from search.errors import InputError
 
@@ -56,7 +58,12 @@ def download(root: Path, say: Say) -> Path:
     """Return the archive, whose sha256 is right; kept for the next time."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.checksums import UrlInfo
+    from tensorflow_datasets.core.download.download_manager import (
+        NonMatchingChecksumError,
+    )
 
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     info = UrlInfo(size=BYTES, checksum=SHA256, filename=ARCHIVE)
     manager = tfds.download.DownloadManager(
         download_dir=root / "downloads",
@@ -64,12 +71,18 @@ def download(root: Path, say: Say) -> Path:
         url_infos=dict.fromkeys(URLS, info),
         force_checksums_validation=True,
     )
-    cause: Exception | None = None
-    for url in URLS:
-        say(f"Fetching {url} ({BYTES / 2**30:.1f} GiB) unless it is in {root}")
+    is_there = (root / ARCHIVE).exists()
+    cause: object = None
+    for url in URLS[:1] if is_there else URLS:
+        say(f"Checking {root / ARCHIVE}" if is_there else f"Fetching {url} (1.9 GiB)")
+        cause = None if is_there else why_unreachable(url)
+        if cause is not None:
+            continue
         try:
             return Path(manager.download(url))
-        except Exception as error:  # requests' errors, wrong checksum, no room
+        except NonMatchingChecksumError:
+            cause = f"the archive has another sha256 than {SHA256[:12]}…"
+        except Exception as error:  # requests' errors, no room
             cause = error
     raise not_fetched(root, cause)
 

@@ -1,0 +1,267 @@
+"""The user's own folders: layouts, conventions, and what is said of mistakes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.datasets import PreparedDataset, prepare
+from search.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VISION_TUNER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def add_images(folder: Path, count: int, seed: int = 0, suffix: str = "png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([seed, *folder.name.encode()])
+    for number in range(count):
+        size = (int(rng.integers(8, 40)), int(rng.integers(8, 40)), 3)
+        pixels = rng.integers(0, 256, size, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.{suffix}")
+
+
+def add_pair(base: Path, stem: str, mask: np.ndarray) -> None:
+    for name in ("images", "masks"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", mask.shape[::-1], (10, 200, 30))
+    image.save(base / "images" / f"{stem}.jpg")
+    Image.fromarray(mask).save(base / "masks" / f"{stem}.png")
+
+
+def masks_with(values: list[int]) -> np.ndarray:
+    return np.resize(np.array(values, np.uint8), (16, 24))
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    add_images(tmp_path / "pets" / "cat", 20)
+    add_images(tmp_path / "pets" / "dog", 10, suffix="JPG")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    for number in range(10):
+        add_pair(tmp_path / "cells", f"c{number}", masks_with([0, 0, 255]))
+    return tmp_path / "cells"
+
+
+def opened(prepared: PreparedDataset, split: str) -> tuple[np.ndarray, np.ndarray]:
+    return prepared.open(split, prepared.task)
+
+
+def test_class_folders_are_cut_into_stratified_splits(pets: Path) -> None:
+    prepared = prepare(str(pets), task=None)
+    assert prepared.task == "classification"
+    assert prepared.class_names == ["cat", "dog"]
+    assert prepared.class_counts == {
+        "train": [14, 6],
+        "validation": [3, 2],
+        "test": [3, 2],
+    }
+    names = [name for split in prepared.sizes for name in prepared.names(split)]
+    assert len(set(names)) == 30
+    assert "dog/00.JPG" in names
+    assert prepared.image_shape == (64, 64, 3)
+
+
+def test_images_keep_their_labels(pets: Path) -> None:
+    prepared = prepare(str(pets), task=None, image_size=16)
+    images, labels = opened(prepared, "test")
+    for name, image, label in zip(prepared.names("test"), images, labels, strict=True):
+        assert name.startswith(prepared.class_names[label])
+        with Image.open(pets / name) as stored:
+            expected = stored.convert("RGB").resize((16, 16), 2)
+        assert (np.asarray(expected) == image).all()
+
+
+def test_the_same_files_elsewhere_are_the_same_data(pets: Path, tmp_path: Path) -> None:
+    first = prepare(str(pets), task=None)
+    shutil.copytree(pets, tmp_path / "moved" / "pets")
+    moved = prepare(str(tmp_path / "moved" / "pets"), task=None)
+    assert moved.folder == first.folder
+    assert moved.name.endswith("moved/pets")
+    # Also with other times, as after a download: prepared again, but the same.
+    shutil.copytree(pets, tmp_path / "new", copy_function=shutil.copyfile)
+    again = prepare(str(tmp_path / "new"), task=None)
+    assert again.folder != first.folder
+    assert again.fingerprint == first.fingerprint
+
+
+def test_a_changed_file_is_prepared_again(pets: Path) -> None:
+    first = prepare(str(pets), task=None)
+    Image.new("RGB", (9, 9)).save(pets / "cat" / "00.png")
+    again = prepare(str(pets), task=None)
+    assert again.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("validation", ["validation", "val", "valid"])
+def test_given_splits_are_kept_under_their_usual_names(
+    tmp_path: Path, validation: str
+) -> None:
+    for split, count in (("train", 6), (validation, 3), ("test", 4)):
+        for name in ("a", "b"):
+            add_images(tmp_path / "own" / split / name, count)
+    prepared = prepare(str(tmp_path / "own"), task="classification")
+    assert prepared.sizes == {"train": 12, "validation": 6, "test": 8}
+    assert prepared.names("validation")[0] == f"{validation}/a/00.png"
+
+
+def test_a_missing_validation_split_is_cut_from_train(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("test", 5)):
+        for name in ("a", "b"):
+            add_images(tmp_path / "own" / split / name, count)
+    prepared = prepare(str(tmp_path / "own"), task=None)
+    assert prepared.sizes == {"train": 34, "validation": 6, "test": 10}
+    assert all(name.startswith("train/") for name in prepared.names("validation"))
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("car", "train"):
+        add_images(tmp_path / name, 5)
+    prepared = prepare(str(tmp_path), task=None)
+    assert "train" in prepared.class_names
+
+
+def test_images_and_masks_are_a_segmentation_set(cells: Path) -> None:
+    prepared = prepare(str(cells), task=None)
+    assert prepared.task == "segmentation"
+    assert prepared.sizes == {"train": 6, "validation": 2, "test": 2}
+    images, masks = opened(prepared, "train")
+    assert images.shape == (6, 128, 128, 3)
+    assert set(np.unique(masks)) == {0, 1}
+
+
+def test_255_is_void_where_masks_hold_other_values(cells: Path) -> None:
+    add_pair(cells, "c0", masks_with([0, 7, 255]))
+    lines: list[str] = []
+    prepared = prepare(str(cells), task=None, say=lines.append)
+    found = [set(np.unique(opened(prepared, split)[1])) for split in prepared.sizes]
+    assert set.union(*found) == {0, 1, 255}
+    assert any("255 is void" in line for line in lines)
+
+
+def test_zero_and_one_need_no_convention(tmp_path: Path) -> None:
+    for number in range(4):
+        add_pair(tmp_path / "own", f"c{number}", masks_with([0, 1]))
+    prepared = prepare(str(tmp_path / "own"), task="segmentation", image_size=16)
+    background, foreground, void = prepared.class_counts["train"]
+    assert foreground > 0
+    assert background > 0
+    assert void == 0
+
+
+def test_segmentation_splits_may_lie_above(tmp_path: Path) -> None:
+    for split, count in (("train", 5), ("val", 2), ("test", 3)):
+        for number in range(count):
+            add_pair(tmp_path / "own" / split, f"{number}", masks_with([0, 1, 2]))
+    prepared = prepare(str(tmp_path / "own"), task=None, image_size=16)
+    assert prepared.sizes == {"train": 5, "validation": 2, "test": 3}
+
+
+def test_damaged_files_are_named_and_can_be_skipped(pets: Path) -> None:
+    (pets / "cat" / "03.png").write_bytes(b"")
+    (pets / "dog" / "04.JPG").write_bytes(b"\xff\xd8\xff\xe0 cut")
+    with pytest.raises(InputError, match=r"cat/03\.png, which is empty.*--skip"):
+        prepare(str(pets), task=None)
+    lines: list[str] = []
+    prepared = prepare(str(pets), task=None, skip_unreadable=True, say=lines.append)
+    assert [item["file"] for item in prepared.skipped] == ["cat/03.png", "dog/04.JPG"]
+    assert "empty" in prepared.skipped[0]["reason"]
+    assert sum(prepared.sizes.values()) == 28
+    assert "Left out 2 files that cannot be read" in lines
+
+
+def test_skipping_moves_no_other_image_to_another_split(pets: Path) -> None:
+    before = prepare(str(pets), task=None)
+    kept = {split: set(before.names(split)) for split in before.sizes}
+    (pets / "cat" / "03.png").write_bytes(b"")
+    after = prepare(str(pets), task=None, skip_unreadable=True)
+    for split, names in kept.items():
+        assert set(after.names(split)) == names - {"cat/03.png"}
+
+
+def test_other_files_are_left_out_and_counted(pets: Path) -> None:
+    (pets / "cat" / "notes.txt").write_text("x")
+    (pets / "cat" / ".DS_Store").write_text("x")
+    (pets / "__MACOSX").mkdir()
+    lines: list[str] = []
+    prepared = prepare(str(pets), task=None, say=lines.append)
+    assert prepared.class_names == ["cat", "dog"]
+    assert "Left out 1 files that are no images" in lines
+
+
+def test_the_task_must_fit_the_layout(pets: Path, cells: Path) -> None:
+    with pytest.raises(InputError, match=r"for segmentation.*is for classification"):
+        prepare(str(pets), task="segmentation")
+    with pytest.raises(InputError, match=r"for classification.*is for segmentation"):
+        prepare(str(cells), task="classification")
+
+
+def test_empty_and_odd_folders_are_explained(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    root.mkdir()
+    with pytest.raises(InputError, match=r"images in .*own.*DIR/<class>"):
+        prepare(str(root), task=None)
+    add_images(root / "cat", 5)
+    with pytest.raises(InputError, match="at least 2 classes"):
+        prepare(str(root), task=None)
+    add_images(root / "dog", 2)
+    with pytest.raises(InputError, match=r"at least 3 images in .*dog.*Received: 2"):
+        prepare(str(root), task=None)
+
+
+def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        add_images(tmp_path / "own" / "train" / name, 5)
+    add_images(tmp_path / "own" / "test" / "c", 5)
+    with pytest.raises(InputError, match=r"test/c.*Add its training images"):
+        prepare(str(tmp_path / "own"), task=None)
+
+
+def test_an_image_without_mask_is_named(cells: Path) -> None:
+    (cells / "masks" / "c3.png").unlink()
+    with pytest.raises(InputError, match=r"images/c3\.jpg.*masks/c3\.png"):
+        prepare(str(cells), task=None)
+
+
+def test_a_mask_without_image_is_named(cells: Path) -> None:
+    (cells / "images" / "c3.jpg").unlink()
+    with pytest.raises(InputError, match=r"image of the mask .*masks/c3\.png"):
+        prepare(str(cells), task=None)
+
+
+def test_a_mask_of_another_size_is_named(cells: Path) -> None:
+    Image.new("L", (9, 9), 255).save(cells / "masks" / "c3.png")
+    with pytest.raises(InputError, match=r"24×16.*c3\.jpg.*c3\.png of 9×9"):
+        prepare(str(cells), task=None)
+
+
+def test_masks_without_foreground_are_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        add_pair(tmp_path / "own", f"c{number}", masks_with([0]))
+    with pytest.raises(InputError, match="foreground"):
+        prepare(str(tmp_path / "own"), task=None)
+
+
+def test_two_images_of_one_name_are_refused(cells: Path) -> None:
+    Image.new("RGB", (24, 16)).save(cells / "images" / "c3.png")
+    with pytest.raises(InputError, match=r"c3\.jpg and .*c3\.png"):
+        prepare(str(cells), task=None)
+
+
+def test_links_to_files_are_followed_and_dead_ones_named(
+    pets: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "real.png")
+    (pets / "cat" / "link.png").symlink_to(tmp_path / "real.png")
+    assert sum(prepare(str(pets), task=None).sizes.values()) == 31
+    (tmp_path / "real.png").unlink()
+    with pytest.raises(InputError, match=r"link\.png, which leads nowhere"):
+        prepare(str(pets), task=None)
