@@ -156,9 +156,6 @@ def build_backbone(
 ) -> tuple[keras.Model, tuple[keras.layers.Layer, ...]]:
     """Continue a graph by a backbone without its top.
 
-    Batch normalisation of a frozen stage stays in inference mode (Keras does so for
-    layers that are not trainable); that of an unfrozen one adapts within few steps.
-
     Args:
         x: images, (batch, height, width, 3), 0-255.
         weights: `imagenet`, `none` or a path.
@@ -186,17 +183,27 @@ def build_backbone(
             f"Expected weights of {backbone.application} without its top. "
             f"Received: {weights} ({error})."
         ) from error
-    names = [layer.name for layer in model.layers]
-    first_unfrozen = len(names)
+    return model, unfreeze(model.layers, backbone.stages, unfrozen_blocks)
+
+
+def unfreeze(
+    layers: list[keras.layers.Layer], stages: tuple[str, ...], unfrozen_blocks: int
+) -> tuple[keras.layers.Layer, ...]:
+    """Freeze all layers but those of the upper stages, and return these.
+
+    Batch normalisation of a frozen stage stays in inference mode (Keras does so for
+    layers that are not trainable); that of an unfrozen one adapts within few steps.
+    """
+    names = [layer.name for layer in layers]
+    first = len(names)
     if unfrozen_blocks:
-        first_unfrozen = names.index(backbone.stages[STAGES - unfrozen_blocks])
-    for layer in model.layers[:first_unfrozen]:
+        first = names.index(stages[STAGES - unfrozen_blocks])
+    for layer in layers[:first]:
         layer.trainable = False
-    unfrozen = tuple(model.layers[first_unfrozen:])
-    for layer in unfrozen:
+    for layer in layers[first:]:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
-    return model, unfrozen
+    return tuple(layers[first:])
 
 
 def fitting(weights: str) -> dict[str, dict[str, Any]]:

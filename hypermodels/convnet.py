@@ -13,7 +13,8 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, blocks, optimizers
-from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+from hypermodels.image_hypermodel import ImageHyperModel, Network
+from hypermodels.optimizers import Values
 
 SGD_200_EPOCHS: Values = {
     "augmentation": "flip_crop",

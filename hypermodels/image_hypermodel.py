@@ -12,8 +12,7 @@ import numpy as np
 from hypermodels import losses, metrics, optimizers
 from hypermodels.augmentation import make_augmentation
 from hypermodels.augmented_model import AugmentedModel
-
-Values = dict[str, Any]
+from hypermodels.optimizers import Values
 
 
 class Network(NamedTuple):

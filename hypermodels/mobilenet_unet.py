@@ -12,7 +12,8 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, backbones, blocks, losses, optimizers
-from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+from hypermodels.image_hypermodel import ImageHyperModel, Network
+from hypermodels.optimizers import Values
 from hypermodels.unet import draw_upsampling
 from hypermodels.vgg16_transfer import draw_backbone
 

@@ -12,7 +12,14 @@ from typing import Any
 import keras
 import keras_tuner as kt
 
-ADAPTIVE = ("adam", "adamw", "rmsprop")
+Values = dict[str, Any]
+
+OPTIMIZERS: dict[str, type] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
 SCHEDULES = ("cosine", "constant", "step", "one_cycle")
 
 
@@ -31,7 +38,7 @@ def draw_optimizer(
         sgd_learning_rate: default of SGD (Nesterov momentum 0.9), likewise.
     """
     hp.Choice("optimizer", list(choices))
-    adaptive = [name for name in choices if name in ADAPTIVE]
+    adaptive = [name for name in choices if name != "sgd"]
     with hp.conditional_scope("optimizer", adaptive):
         draw_rate(hp, "learning_rate", learning_rate)
     if "adamw" in choices:
@@ -153,7 +160,7 @@ def slowed(base: type, part: SlowPart) -> type:
 
 
 def make_optimizer(
-    values: dict[str, Any],
+    values: Values,
     *,
     steps: int,
     slow_part: SlowPart | None = None,
@@ -168,34 +175,15 @@ def make_optimizer(
         averaged_steps: 0, or the steps of an epoch, at whose end the weights become
             their exponential average over its last fifth.
     """
-    name = values["optimizer"]
-    prefix = "sgd_" if name == "sgd" else ""
-    rate = TrialSchedule(
-        values["schedule"],
-        values[f"{prefix}learning_rate"],
-        steps,
-        values.get("warmup_fraction", 0.0),
-    )
-    base: type = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }[name]
-    options: dict[str, Any] = {"learning_rate": rate}
-    if name == "sgd":
-        options |= {"momentum": 0.9, "nesterov": True}
-    if f"{prefix}weight_decay" in values:
-        options["weight_decay"] = values[f"{prefix}weight_decay"]
+    options = settings(values, steps)
     if averaged_steps:
         options |= {
             "use_ema": True,
             "ema_momentum": max(0.0, 1.0 - 5.0 / averaged_steps),
             "ema_overwrite_frequency": averaged_steps,
         }
-    if slow_part is not None:
-        base = slowed(base, slow_part)
-    optimizer = base(**options)
+    base = OPTIMIZERS[values["optimizer"]]
+    optimizer = (slowed(base, slow_part) if slow_part else base)(**options)
     if "weight_decay" in options:
         # Goyal et al. 2017, section 5.1: neither scales nor biases are decayed.
         optimizer.exclude_from_weight_decay(
@@ -203,3 +191,20 @@ def make_optimizer(
             var_names=["bias", "gamma", "beta"],
         )
     return optimizer
+
+
+def settings(values: Values, steps: int) -> dict[str, Any]:
+    """Return the arguments of the optimiser that are knobs."""
+    prefix = "sgd_" if values["optimizer"] == "sgd" else ""
+    rate = TrialSchedule(
+        values["schedule"],
+        values[f"{prefix}learning_rate"],
+        steps,
+        values.get("warmup_fraction", 0.0),
+    )
+    options: dict[str, Any] = {"learning_rate": rate}
+    if prefix:
+        options |= {"momentum": 0.9, "nesterov": True}
+    if f"{prefix}weight_decay" in values:
+        options["weight_decay"] = values[f"{prefix}weight_decay"]
+    return options

@@ -14,7 +14,8 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, blocks, losses, optimizers
-from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+from hypermodels.image_hypermodel import ImageHyperModel, Network
+from hypermodels.optimizers import Values
 
 MOST_FILTERS = 1024
 

@@ -13,7 +13,8 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, backbones, blocks, optimizers
-from hypermodels.image_hypermodel import ImageHyperModel, Network, Values
+from hypermodels.image_hypermodel import ImageHyperModel, Network
+from hypermodels.optimizers import Values
 
 INPUT_SIZES = (32, 64, 96, 128, 160, 192, 224)
 

@@ -53,6 +53,7 @@ for verb in (
     commands_make.finalize,
     commands_make.export,
     commands_make.predict,
+    commands_look.report,
     commands_look.board,
     commands_make.demo,
 ):

@@ -139,6 +139,29 @@ def trials(
     output(trials(paths), as_json, lambda console: print_trials(paths, console))
 
 
+def report(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]…", help="Searched studies; default: all."),
+    ] = None,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page, and Markdown with figures, for each study."""
+    from search.paths import studies_in
+    from search.report import print_report, report
+
+    wanted = names or studies_in(results_dir)
+    files = report([study_paths(name, results_dir, logs_dir) for name in wanted])
+
+    def show(console: Console) -> None:
+        print_report(files, console)
+
+    output([str(file) for file in files], as_json, show)
+
+
 def board(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A study; default: all.")

@@ -200,14 +200,14 @@ def print_exports(
     table = Table(box=None, pad_edge=False)
     table.add_column("file", no_wrap=True)
     for heading in ("size", "agreement", "largest difference", "one image"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for item in exported:
         table.add_row(
-            str(paths.folder / item.path),
+            Path(item.path).name,
             f"{item.bytes / 1e6:.2f} MB",
             f"{item.agreement:.2%}",
             f"{item.max_abs_difference:.1e}",
             f"{item.latency_ms:.1f} ms",
         )
     console.print(table)
-    console.print(f"described in {paths.export / 'README.md'}", highlight=False)
+    console.print(f"written to {paths.export}/, see README.md there", highlight=False)

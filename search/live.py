@@ -78,7 +78,7 @@ class LiveView:
             mark = (trial.trial_id, trial.epochs, trial.state)
             is_news = mark not in self._announced
             self._announced.add(mark)
-            quiet = trial.state in ("RUNNING", "WAITING") or not known
+            quiet = trial.state in ("RUNNING", "WAITING", "INFEASIBLE") or not known
             if self._live is None and is_news and not quiet:
                 self._console.print(self.line(trial), highlight=False, soft_wrap=True)
 
@@ -87,8 +87,6 @@ class LiveView:
         result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
         if trial.state == "FAILED":
             result = f"{trial.failure}: {trial.message}"
-        if trial.state == "INFEASIBLE":
-            result = str(trial.message)
         return (
             f"trial {trial.trial_id} {trial.state.lower()}: {result} | {self.summary()}"
         )

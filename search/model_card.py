@@ -15,8 +15,8 @@ MEANINGS = {
     "classification": "class probabilities, (images, classes)",
     "segmentation": (
         "the probability that a pixel is foreground, (images, height, width, 1);"
-        " foreground is from {threshold:.2f} on for the ensemble, 0.50 for the single"
-        " model"
+        " foreground is from {threshold:.2f} on for the ensemble, {single:.2f} for the"
+        " single model"
     ),
 }
 
@@ -96,7 +96,9 @@ def model_card(study: Study, record: Ensemble, exported: Sequence[Exported]) -> 
         rule=" --- |" * (len(names) + 1),
         table="\n".join(table),
         files="\n".join(rows),
-        meaning=MEANINGS[study.task].format(threshold=record.threshold),
+        meaning=MEANINGS[study.task].format(
+            threshold=record.threshold, single=single.threshold
+        ),
     )
 
 

@@ -63,7 +63,7 @@ MaxFlops = Annotated[
     float | None,
     typer.Option(
         help="Larger networks are infeasible (forward, one image)."
-        " Default: no limit with a GPU, else about a minute an epoch."
+        " Default: no limit with a GPU, else half a minute an epoch."
     ),
 ]
 MaxParameters = Annotated[

@@ -327,11 +327,13 @@ def print_predictions(
         if "error" in row:
             cells = ["", f"skipped: {row['error']}"]
         elif is_masks:
-            cells = [f"{row['foreground_fraction']:.1%}", row["preview"]]
+            cells = [f"{row['foreground_fraction']:.1%}", Path(row["preview"]).name]
         else:
             cells = [row["class"], f"{row['probability']:.1%}"]
-        table.add_row(*(escape(cell) for cell in (row["path"], *cells)))
+        table.add_row(*(escape(cell) for cell in (Path(row["path"]).name, *cells)))
     console.print(table)
     more = len(rows) - SHOWN_ROWS
-    rest = f" ({more} more images there)" if more > 0 else ""
-    console.print(f"written to {output_dir / 'predictions.csv'}{rest}", highlight=False)
+    rest = f" ({more} more than here)" if more > 0 else ""
+    console.print(
+        f"written to {output_dir}/, predictions.csv lists all{rest}", highlight=False
+    )

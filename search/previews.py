@@ -82,7 +82,8 @@ def smooth(mask: Array) -> Array:
     """Return a bool mask as 0–1 without the steps of its pixels."""
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.8)), np.float32)
-    return np.divide(soft, 255)
+    cover: Array = soft / 255
+    return cover
 
 
 def outline(mask: Array, size: int) -> Array:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from hypermodels.augmented_model import AugmentedModel
 from search import artefacts, evaluation, export
@@ -123,7 +124,7 @@ def finalized_study(folder, task):
     study = Study(paths.name, task, "shapes", "convnet")
     record_study(paths, study, {}, "mark", "vision-tuner search")
     metrics = {"accuracy": 0.91} if task == "classification" else {"dice": 0.83}
-    single = BestSingle(MEMBERS[0], 0.8, metrics, metrics)
+    single = BestSingle(MEMBERS[0], 0.8, metrics, metrics, 0.6)
     record = Ensemble(MEMBERS, WEIGHTS, 1.7, 0.4, metrics, metrics, single)
     write_ensemble(paths.ensemble, record)
     finalists = [
@@ -224,7 +225,13 @@ def test_the_manifest_describes_the_files_that_are_there(exports, task):
 
 def test_the_model_card_says_what_a_user_needs(exports):
     card = (exports["segmentation"].paths.export / "README.md").read_text()
-    for words in ("0.8300", "ensemble.keras", "keras.models.load_model", "0.40"):
+    for words in (
+        "0.8300",
+        "ensemble.keras",
+        "keras.models.load_model",
+        "0.40",
+        "0.60",
+    ):
         assert words in card
     assert "{" not in card
 
@@ -248,7 +255,7 @@ def test_the_file_says_what_its_numbers_mean(exports):
     single = read_description(
         exports["segmentation"].paths.export / "best_single.keras"
     )
-    assert (single.model, single.threshold) == ("best_single", 0.5)
+    assert (single.model, single.threshold) == ("best_single", 0.6)
 
 
 def test_calling_an_inference_model_never_augments(networks):
@@ -412,3 +419,13 @@ def test_a_study_without_an_ensemble_says_what_to_run(tmp_path):
     paths.ensemble.unlink()
     with pytest.raises(InputError, match="vision-tuner finalize tiny-classification"):
         export.export(paths)
+
+
+@pytest.mark.parametrize("task", MAKERS)
+def test_what_is_printed_names_files_folder_and_agreement(exports, task):
+    paths, console = exports[task].paths, Console(width=78, record=True, quiet=False)
+    export.print_exports(paths, exports[task].records, console)
+    text = console.export_text()
+    assert "best_single.keras" in text
+    assert "100.00%" in text
+    assert paths.name in text.replace("\n", "")

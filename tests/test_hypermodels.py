@@ -157,54 +157,6 @@ def test_corners_of_the_space_build(name: str, place: int) -> None:
     assert model.count_params() > 0
 
 
-def weights_of(model: keras.Model) -> list[Any]:
-    variables = [*model.variables, *model.optimizer.variables]
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
-
-
-def test_a_resumed_training_equals_the_uninterrupted_one() -> None:
-    hypermodel = make("convnet", epochs=4, train_size=24)
-    values = SMALL["convnet"] | {
-        "augmentation": "strong",
-        "mixing": "mixup",
-        "batch_size": 32,
-        "stochastic_depth_rate": 0.2,
-        "weight_averaging": True,
-    }
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (64, EDGE, EDGE, 3), "uint8")
-    labels = rng.integers(0, CLASSES, 64)
-
-    def train(model: keras.Model, first: int, last: int) -> None:
-        model.fit(
-            images,
-            labels,
-            batch_size=32,
-            shuffle=False,
-            initial_epoch=first,
-            epochs=last,
-            verbose=0,
-        )
-
-    keras.utils.set_random_seed(5)
-    straight = hypermodel.build(with_values(values))
-    straight.optimizer.build(straight.trainable_variables)
-    start = weights_of(straight)
-    train(straight, 0, 4)
-    arrays = start
-    for first in (0, 2):
-        keras.utils.set_random_seed(100 + first)
-        model = hypermodel.build(with_values(values))
-        model.optimizer.build(model.trainable_variables)
-        variables = [*model.variables, *model.optimizer.variables]
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        train(model, first, first + 2)
-        arrays = weights_of(model)
-    for expected, received in zip(weights_of(straight), arrays, strict=True):
-        np.testing.assert_array_equal(received, expected)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

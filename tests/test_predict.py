@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from search.errors import InputError
 from search.inference_models import Description, embed_description
-from search.predict import predict, resolve_model
+from search.predict import predict, print_predictions, resolve_model
 
 CLASSES = ["red", "green", "blue", "none"]
 
@@ -305,3 +306,20 @@ def test_a_model_is_a_file_or_the_name_of_an_exported_study(classifier, tmp_path
         resolve_model("searched", results)
     with pytest.raises(InputError, match=r"\(ready\).*'redy'"):
         resolve_model("redy", results)
+
+
+def test_what_is_printed_names_images_results_and_what_was_skipped(
+    classifier, segmenter, tmp_path
+):
+    image = picture(tmp_path / "[red].png", "red")
+    (tmp_path / "bad.png").touch()
+    files, out = [image, tmp_path / "bad.png"], tmp_path / "out"
+    printed = []
+    for model in (classifier, segmenter):
+        rows = predict(model, files, output_dir=out, skip_unreadable=True)
+        console = Console(width=200, record=True)
+        print_predictions(rows, out, console)
+        printed.append(console.export_text())
+    assert "[red].png" in printed[0]
+    assert "skipped: Expected a readable image" in printed[0]
+    assert "100.0%  [red]_preview.png" in printed[1]
