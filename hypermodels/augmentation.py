@@ -263,10 +263,10 @@ def boxes(images: Any, areas: Any, aspects: Any, seed: Any) -> Any:
     count, height, width = ops.shape(images)[:3]
 
     def along(length: Any, fractions: Any) -> Any:
+        pixels = ops.arange(length, dtype="float32")[None] + 0.5
         length = ops.cast(length, "float32")
         middle = uniform(count, 0.0, 1.0, seed) * length
         half = fractions * length / 2.0
-        pixels = ops.arange(length, dtype="float32")[None] + 0.5
         return ops.abs(pixels - middle[:, None]) < half[:, None]
 
     in_rows = along(height, ops.sqrt(areas * aspects))

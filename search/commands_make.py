@@ -162,8 +162,7 @@ def export(
 
     def show(console: Console) -> None:
         print_exports(paths, written, console)
-        model = paths.folder / written[0].path
-        next_command(console, f"predict {model} IMAGE…")
+        next_command(console, f"predict {name} IMAGE…{where(paths)}")
 
     output([asdict(item) for item in written], as_json, show)
 

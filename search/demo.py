@@ -16,15 +16,31 @@ from search.inputs import prepared_data
 from search.live import duration
 from search.paths import StudyPaths, study_paths
 from search.predict import predict, print_predictions
+from search.report import print_report, report
 from search.search import print_found, search
 from search.studies import Study, ready_made
 
-EPOCHS = 4
 TRIALS = 4
 TOP = 2
-LIMIT_TRAIN = 1500
-# Half a minute of training a trial at most, on one core.
-MAX_FLOPS = 6e7
+# Small enough for seconds an epoch on one core, large enough to learn something.
+STUDIES = (
+    replace(
+        ready_made("shapes-convnet"),
+        name="demo-classification",
+        epochs=6,
+        limit_train=2000,
+        fixed={"stem_stride": 2, "batch_size": 32, "mixing": "none"},
+        max_flops=3e7,
+    ),
+    replace(
+        ready_made("shapes-unet"),
+        name="demo-segmentation",
+        epochs=4,
+        limit_train=1000,
+        fixed={"base_filters": 8},
+        max_flops=4e7,
+    ),
+)
 PICTURES = 3
 
 
@@ -38,21 +54,14 @@ def demo(
     """Search, finalize, export and predict on `shapes`; return what was made."""
     started = time.monotonic()
     made = []
-    for name in ("shapes-convnet", "shapes-unet"):
-        study = replace(
-            ready_made(name),
-            name=f"demo-{name}",
-            epochs=EPOCHS,
-            trials=TRIALS,
-            limit_train=LIMIT_TRAIN,
-            max_flops=MAX_FLOPS,
-        )
+    for study in STUDIES:
+        study = replace(study, trials=TRIALS)
         paths = study_paths(study.name, results_dir, logs_dir)
         made.append(run_all_verbs(study, paths, workers, console))
     console.print(Rule(style="dim"))
     console.print(f"Done in {duration(time.monotonic() - started)}. Next:")
     for command in (
-        "vision-tuner trials demo-shapes-convnet",
+        "vision-tuner trials demo-classification",
         "vision-tuner board",
         "vision-tuner studies",
         "vision-tuner search cifar100-convnet --limit-train 5000 --epochs 9",
@@ -80,6 +89,7 @@ def run_all_verbs(
     folder = paths.folder / "predictions"
     rows = predict(model, pictures, output_dir=folder)
     print_predictions(rows, folder, console)
+    print_report(report([paths]), console)
     return {
         "study": study.name,
         "model": str(model),

@@ -12,7 +12,6 @@ MOST_CPU_WORKERS = 4
 # A core trains 6 (separable) to 18 GFLOPs a second, forward and back counted as three
 # times the forward ones: measured on one core of a virtual machine, 32 px, TensorFlow.
 CPU_EPOCH_FLOPS = 1.5e11
-LEAST_CPU_FLOPS = 3e7
 
 
 def cpu_flops(images: int) -> float:
@@ -21,7 +20,7 @@ def cpu_flops(images: int) -> float:
     An epoch of `images` then takes a core half a minute or so; a few large networks
     would else take most of a search's time.
     """
-    return max(LEAST_CPU_FLOPS, CPU_EPOCH_FLOPS / images)
+    return CPU_EPOCH_FLOPS / images
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import IO
 from search.devices import default_workers, worker_environment
 from search.failures import OUT_OF_MEMORY, killed_outcome
 from search.orders import Executor, Order, Outcome, Progress, Report, from_line, to_line
+from search.processes import module_command, module_environment
 from search.worker import STOP, run_order
 
 # A process grows by some 13 MiB a trial even when its graphs are freed.
@@ -139,12 +139,12 @@ class WorkerProcesses:
             # A session of its own: Ctrl-C is for the driver, which asks workers to
             # end after their epoch.
             place.process = subprocess.Popen(
-                [sys.executable, "-m", "search.worker"],
+                module_command("worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=worker_environment(place.number, self.capacity),
+                env=module_environment(worker_environment(place.number, self.capacity)),
                 start_new_session=True,
             )
         place.orders_done = 0

@@ -91,7 +91,8 @@ def outline(mask: Array, size: int) -> Array:
     picture = Image.fromarray(mask.astype(np.uint8) * 255)
     widest = np.asarray(picture.filter(ImageFilter.MaxFilter(size)))
     narrowest = np.asarray(picture.filter(ImageFilter.MinFilter(size)))
-    return np.not_equal(widest, narrowest)
+    border: Array = widest != narrowest
+    return border
 
 
 def write_png(path: Path, picture: Image.Image) -> None:

@@ -2,8 +2,10 @@
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -24,6 +26,7 @@ from search.inputs import (
 )
 from search.live import LiveView, duration, values_text
 from search.oracles import check_tuner, make_oracle, planned
+from search.oracles.sampling import default_values
 from search.paths import StudyPaths
 from search.records import Trial, ranked
 from search.spaces import declare_space, knob_domains
@@ -58,9 +61,9 @@ def search(
     study = with_data_dir(check_study(study), data_dir)
     data = prepared_data(study, data_dir, skip_unreadable, console.print)
     load_keras()
-    study = sized(study, paths, data)
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)
+    study = sized(study, paths, data, default_flops(hypermodel, space))
     mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
     for folder in (paths.folder, paths.logs):
         check_writable(folder)
@@ -90,15 +93,40 @@ def search(
             ).search()
 
 
-def sized(study: Study, paths: StudyPaths, data: PreparedDataset) -> Study:
+def default_flops(hypermodel: Any, space: Any) -> Callable[[], float]:
+    """Return what builds and counts the default network, forward, one image."""
+
+    def count() -> float:
+        import keras
+        import keras_tuner
+
+        from hypermodels.cost import forward_flops
+
+        hp = keras_tuner.HyperParameters()
+        hp.values = default_values(space)
+        flops = forward_flops(hypermodel.build(hp))
+        keras.utils.clear_session(free_memory=False)
+        return flops
+
+    return count
+
+
+def sized(
+    study: Study,
+    paths: StudyPaths,
+    data: PreparedDataset,
+    default_flops: Callable[[], float],
+) -> Study:
     """Return the study with the size limit of this machine, where none was chosen.
 
-    A study that was begun keeps its own, wherever it goes on.
+    The default network is always within it. A study that was begun keeps its own
+    limit, wherever it goes on.
     """
     if study.max_flops is not None or gpus() or paths.study.exists():
         return study
     images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
-    return replace(study, max_flops=cpu_flops(images))
+    limit = max(cpu_flops(images), default_flops())
+    return replace(study, max_flops=limit)
 
 
 def announce(

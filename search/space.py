@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
+from hypermodels.knobs import KNOBS
 from search.backend import load_keras
 from search.inputs import check_study, prepared_data
 from search.oracles import check_tuner, planned
@@ -36,6 +38,7 @@ def space(study: Study, data_dir: Path | None) -> dict[str, Any]:
                 "range": range_of(knob),
                 "default": knob.default,
                 "condition": condition_of(knob),
+                "source": KNOBS.get(knob.name, ""),
             }
             for knob in declared.space
         ],
@@ -47,15 +50,19 @@ def space(study: Study, data_dir: Path | None) -> dict[str, Any]:
 
 
 def print_space(description: dict[str, Any], console: Console) -> None:
-    """Print the space as a table."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("knob", "range", "default", "only when"):
-        table.add_column(heading, overflow="fold")
+    """Print the space, a knob a paragraph: range, default, condition, source."""
     for knob in description["knobs"]:
         default = knob["default"]
         text = f"{default:g}" if isinstance(default, float) else str(default)
-        table.add_row(knob["name"], knob["range"], text, knob["condition"])
-    console.print(table)
+        line = Text(knob["name"], style="bold")
+        line.append(f"  {knob['range']}", style="default")
+        if knob["kind"] != "fixed":
+            line.append(f"  (default {text})", style="dim")
+        if knob["condition"]:
+            line.append(f"  only when {knob['condition']}", style="dim")
+        console.print(line)
+        if knob["source"]:
+            console.print(Padding(Text(knob["source"], style="dim"), (0, 0, 0, 4)))
     if description["predicted_trials"] is not None:
         console.print(
             f"{description['tuner']}: {description['predicted_trials']} trials,"

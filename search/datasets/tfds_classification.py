@@ -21,6 +21,7 @@ from search.datasets.sources import Contents, Request, Source
 from search.datasets.splits import cut
 from search.errors import InputError
 from search.files import read_json
+from search.processes import module_command, module_environment
 
 PREFIX = "tfds:"
 NAME = re.compile(r"(\w+)(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
@@ -131,11 +132,11 @@ def run_reader(order: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         answer = Path(temporary) / "answer.json"
         process = subprocess.run(
-            [sys.executable, "-m", "search.datasets.tfds_reader", str(answer)],
+            [*module_command("datasets.tfds_reader"), str(answer)],
             input=json.dumps(order),
             stdout=sys.stderr if is_terminal else subprocess.PIPE,
             stderr=None if is_terminal else subprocess.STDOUT,
-            env=environment,
+            env=module_environment(environment),
             text=True,
             check=False,
         )

@@ -1,0 +1,119 @@
+"""What a command line means: durations, fixed knobs, remembered options."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.errors import InputError
+from search.inputs import chosen_study, parse_duration
+from search.paths import StudyPaths, study_paths
+from search.spaces import can_be_active, declare_space, parse_fixed, range_of
+from search.studies import Study, fingerprint, ready_made, record_study
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)]
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5m", "5 weeks", "m"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="30m"):
+        parse_duration(text)
+
+
+def test_fixed_values_have_the_type_they_are_written_in() -> None:
+    words = ["residual=false", "stages=3", "learning_rate=1e-3", "upsampling=bilinear"]
+    assert parse_fixed(words) == {
+        "residual": False,
+        "stages": 3,
+        "learning_rate": 1e-3,
+        "upsampling": "bilinear",
+    }
+
+
+class Toy:
+    """A hypermodel's declaration, with one knob below another."""
+
+    def declare(self, hp: Any) -> None:
+        hp.Choice("optimizer", ["adam", "sgd"])
+        with hp.conditional_scope("optimizer", ["sgd"]):
+            hp.Float("momentum", 0.0, 0.9)
+        hp.Int("depth", 1, 5)
+        hp.Boolean("residual")
+
+
+def test_a_fixed_knob_has_one_value_and_takes_its_dead_branches_along() -> None:
+    space = declare_space(Toy(), {"optimizer": "adam", "depth": 2})
+    assert [knob.name for knob in space.space] == ["optimizer", "depth", "residual"]
+    assert space.values == {"optimizer": "adam", "depth": 2, "residual": False}
+    free = declare_space(Toy(), {})
+    momentum = next(knob for knob in free.space if knob.name == "momentum")
+    assert can_be_active(momentum, {"optimizer": "sgd"})
+    assert not can_be_active(momentum, {"optimizer": "adam"})
+
+
+def test_a_fixed_knob_below_another_stays_conditional() -> None:
+    space = declare_space(Toy(), {"momentum": 0.5})
+    assert "momentum" not in space.values  # optimizer is adam by default
+    assert {range_of(knob) for knob in space.space if knob.name == "momentum"} == {
+        "0.5"
+    }
+
+
+@pytest.mark.parametrize(
+    "fixed", [{"depth": 9}, {"depth": 1.5}, {"residual": 3}, {"optimizer": "lion"}]
+)
+def test_values_outside_a_knob_are_refused_with_its_range(fixed: Any) -> None:
+    (name,) = fixed
+    with pytest.raises(InputError, match=name):
+        declare_space(Toy(), fixed)
+
+
+def paths_in(folder: Path) -> Any:
+    def paths_of(name: str) -> StudyPaths:
+        return study_paths(name, folder, folder)
+
+    return paths_of
+
+
+def test_a_study_remembers_the_options_it_was_searched_with(tmp_path: Path) -> None:
+    paths_of = paths_in(tmp_path)
+    first = chosen_study(
+        "shapes-unet", None, None, None, {"epochs": 2, "seed": 7}, paths_of
+    )
+    record_study(paths_of(first.name), first, {}, "mark", "")
+    again = chosen_study("shapes-unet", None, None, None, {"trials": 5}, paths_of)
+    assert (again.epochs, again.seed, again.trials) == (2, 7, 5)
+    other = chosen_study("shapes-unet", "other", None, None, {}, paths_of)
+    assert other.name == "other"
+
+
+def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> None:
+    paths_of = paths_in(tmp_path)
+    first = chosen_study("shapes-unet", "mine", None, None, {"epochs": 2}, paths_of)
+    record_study(paths_of("mine"), first, {}, "mark", "")
+    clash = chosen_study("shapes-convnet", "mine", None, None, {}, paths_of)
+    with pytest.raises(InputError, match="task = 'segmentation' as recorded"):
+        record_study(paths_of("mine"), clash, {}, "other", "")
+
+
+def test_own_data_names_a_study_after_itself(tmp_path: Path) -> None:
+    study = chosen_study(
+        None, None, "/data/My flowers!", "mobilenet_unet", {}, paths_in(tmp_path)
+    )
+    assert study.name == "My-flowers-mobilenet-unet"
+    assert (study.task, study.objective) == ("segmentation", "val_dice")
+
+
+def test_the_fingerprint_follows_what_decides_the_outcome_and_nothing_else() -> None:
+    study: Study = ready_made("shapes-unet")
+    mark = fingerprint(study, "data", None)
+    assert fingerprint(replace(study, trials=99, data_dir="x"), "data", None) == mark
+    assert fingerprint(replace(study, seed=1), "data", None) != mark
+    assert fingerprint(study, "other data", None) != mark
+    assert fingerprint(study, "data", "weights") != mark
