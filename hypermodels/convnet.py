@@ -66,11 +66,11 @@ class Convnet(ImageHyperModel):
 
     def draw(self, hp: kt.HyperParameters) -> None:
         # === Network ===
-        hp.Choice("stem_stride", [1, 2])
+        hp.Choice("stem_stride", [1, 2], default=2)
         most = self.most_stages()
         hp.Int("stages", min(2, most), most, default=min(3, most))
         hp.Int("blocks_per_stage", 1, 3)
-        hp.Choice("base_filters", [16, 32, 64, 128])
+        hp.Choice("base_filters", [16, 32, 64, 128], default=32)
         hp.Choice("width_growth", [1.5, 2.0], default=2.0)
         hp.Choice("convolution", list(blocks.CONVOLUTIONS))
         hp.Boolean("residual", default=True)
@@ -91,7 +91,7 @@ class Convnet(ImageHyperModel):
         hp.Choice("label_smoothing", [0.0, 0.1])
         hp.Boolean("weight_averaging", default=False)
         optimizers.draw_optimizer(
-            hp, ["adamw", "sgd"], learning_rate=2e-3, sgd_learning_rate=5e-2
+            hp, ["adamw", "sgd"], learning_rate=3e-3, sgd_learning_rate=5e-2
         )
 
     def most_stages(self) -> int:

@@ -6,19 +6,19 @@ import tempfile
 
 
 def load_keras() -> None:
-    """Import Keras and Keras Tuner; what C++ prints meanwhile is shown on failure only.
+    """Import Keras; what C++ prints meanwhile is shown on failure only.
 
     TensorFlow 2.21 notes a missing GPU on the error stream before any setting of its
     log level takes effect.
     """
-    if "keras_tuner" in sys.modules:
+    if "keras" in sys.modules:
         return
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            import keras_tuner  # noqa: F401
+            import keras  # noqa: F401
         except BaseException:
             notes.seek(0)
             os.write(stderr, notes.read())

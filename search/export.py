@@ -13,6 +13,7 @@ from rich.table import Table
 
 from search import ensemble, evaluation
 from search.artefacts import Source, check_backend, check_formats, write_exports
+from search.backend import load_keras
 from search.errors import InputError
 from search.files import write_text
 from search.inference_models import Description, ensemble_model, read_description
@@ -82,6 +83,7 @@ def load_sources(
     images: int,
 ) -> tuple[list[Source], Array]:
     """Return both models and the validation images they are checked on."""
+    load_keras()
     import keras
 
     # As in the checks: newer GPUs round matrix products.

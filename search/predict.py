@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.backend import load_keras
 from search.datasets.images import read_image, resize_image
 from search.errors import InputError
 from search.files import write_text
@@ -190,6 +191,7 @@ def load_predictor(path: Path) -> Predictor:
     Raises:
         InputError: Keras cannot load it, or it does not map images to probabilities.
     """
+    load_keras()
     import keras
 
     try:

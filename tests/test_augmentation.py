@@ -16,6 +16,8 @@ from hypermodels.augmentation import (
     sample_bilinear,
     sample_nearest,
 )
+from hypermodels.augmented_model import AugmentedModel
+from hypermodels.losses import classification_loss
 
 EDGE = 48
 Array = NDArray[Any]
@@ -173,3 +175,18 @@ def test_every_level_of_classification_keeps_labels(level: str) -> None:
 def test_unknown_levels_are_refused(level: str, mixing: str) -> None:
     with pytest.raises(ValueError, match=r"Expected one of .* Received: "):
         make_augmentation("classification", level, mixing)
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_everything_compiles_inside_a_training_step(mixing: str) -> None:
+    recipe = Recipe(**{**vars(CLASSIFICATION["strong"]), "mixing": mixing})
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(inputs))
+    augmentation = Augmentation(recipe, task="classification", num_classes=10)
+    model = AugmentedModel(inputs, outputs, augmentation)
+    model.compile(loss=classification_loss(10))
+    before = keras.ops.convert_to_numpy(augmentation.seed_generator.state)
+    data = np.ones((5, 8, 8, 3), "uint8"), np.arange(5)
+    assert np.isfinite(model.fit(*data, batch_size=4, verbose=0).history["loss"]).all()
+    after = keras.ops.convert_to_numpy(augmentation.seed_generator.state)
+    assert (before != after).any()
