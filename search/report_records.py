@@ -18,7 +18,7 @@ from search.records import (
 )
 from search.studies import Study, open_study
 
-FAILED = ("FAILED", "INFEASIBLE")
+FAILED = ("FAILED",)
 # Tuners that compare trials at rungs; others end them at their own epochs.
 HALVING = ("hyperband", "kt-hyperband", "bohb")
 
@@ -48,6 +48,11 @@ class StudyRecords:
     @cached_property
     def failures(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.state in FAILED]
+
+    @cached_property
+    def infeasible(self) -> list[Trial]:
+        """Networks larger than the study allows, which were never trained."""
+        return [trial for trial in self.trials if trial.state == "INFEASIBLE"]
 
     @property
     def direction(self) -> Any:

@@ -139,8 +139,9 @@ def constant_knobs(records: StudyRecords) -> str:
 
 def failures_section(records: StudyRecords) -> Section:
     """Return what failed and why, equal messages together."""
+    too_large = infeasible_text(records)
     if not records.failures:
-        return Section("failures", "Failures", [Text("No trial failed.")])
+        return Section("failures", "Failures", [Text("No trial failed."), *too_large])
     groups: dict[tuple[str, str], list[str]] = {}
     for trial in records.failures:
         reason = (trial.failure or trial.state.lower(), trial.message or "no message")
@@ -155,7 +156,21 @@ def failures_section(records: StudyRecords) -> Section:
     text = (
         f"{failed} of {len(records.trials):,} failed; the search went on without them."
     )
-    return Section("failures", "Failures", [Text(text), Table(heads, rows)])
+    blocks: list[Block] = [Text(text), Table(heads, rows), *too_large]
+    return Section("failures", "Failures", blocks)
+
+
+def infeasible_text(records: StudyRecords) -> list[Block]:
+    """Say how many networks were larger than the study allows."""
+    if not records.infeasible:
+        return []
+    large = counted(len(records.infeasible), "network")
+    return [
+        Text(
+            f"{large} drawn from the space: larger than the study allows (--max-flops,"
+            " --max-parameters), so not trained; others were drawn instead."
+        )
+    ]
 
 
 def trials_section(records: StudyRecords) -> Section:

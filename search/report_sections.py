@@ -111,11 +111,12 @@ def answer_tiles(records: StudyRecords) -> list[Tile]:
         best = records.best[0]
         tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
     failed = len(records.failures)
-    share = f"{failed / len(records.trials):.0%} of the trials" if failed else ""
+    tried = len(records.trials) - len(records.infeasible)
+    share = f"{failed / tried:.0%} of those trained" if failed else ""
     most = f"at most {records.study.epochs} a trial"
     return [
         *tiles,
-        Tile("trials", f"{len(records.trials):,}", f"{len(records.best)} with a score"),
+        Tile("trials", f"{tried:,}", f"{len(records.best)} with a score"),
         Tile("epochs of the search", f"{records.epochs:,}", most),
         Tile("training time", duration(records.seconds), "of all trials, added up"),
         Tile("failures", str(failed), share),
