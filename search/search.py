@@ -30,7 +30,7 @@ from search.oracles.sampling import default_values
 from search.paths import StudyPaths
 from search.records import Trial, ranked
 from search.spaces import declare_space, knob_domains
-from search.studies import Study, fingerprint, record_study
+from search.studies import Study, fingerprint, open_study, record_study
 from search.training import make_hypermodel
 
 
@@ -122,7 +122,11 @@ def sized(
     The default network is always within it. A study that was begun keeps its own
     limit, wherever it goes on.
     """
-    if study.max_flops is not None or gpus() or paths.study.exists():
+    if study.max_flops is not None:
+        return study
+    if paths.study.exists():
+        return replace(study, max_flops=open_study(paths).max_flops)
+    if gpus():
         return study
     images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
     limit = max(cpu_flops(images), default_flops())

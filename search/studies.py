@@ -125,6 +125,8 @@ def fingerprint(study: Study, data_fingerprint: str, weights_hash: str | None) -
         for key, value in dataclasses.asdict(study).items()
         if key not in MAY_CHANGE
     }
+    if weights_hash is not None:
+        del settings["weights"]  # a file is what it holds, wherever it lies
     parts = [settings, data_fingerprint, weights_hash]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -187,7 +189,8 @@ def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
     )
     for key, value in dataclasses.asdict(study).items():
         before = recorded["study"].get(key)
-        if key not in MAY_CHANGE and value != before:
+        is_file = key == "weights" and Path(str(value)).is_file()
+        if key not in MAY_CHANGE and not is_file and value != before:
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
     raise InputError(
         "the data or the weights file of the recorded search",
