@@ -15,6 +15,8 @@ from search.orders import Progress
 from search.records import Direction, Trial, Values, ranked
 
 BEST_SHOWN = 5
+BAR_WIDTH = 16
+CHANGED = "unlike the first trial"
 
 
 class LiveView:
@@ -136,21 +138,19 @@ class LiveView:
 
     def render(self) -> RenderableType:
         """Return the live table."""
-        running = Table(box=None, pad_edge=False, expand=False)
-        for heading in ("trial", "epochs", "", self._objective, "values"):
-            running.add_column(heading, style="none", no_wrap=heading != "values")
+        running = one_line_rows(
+            {"running": 11, "epochs": 7, "": BAR_WIDTH, self._objective: 12}
+        )
         for trial in self._trials:
             if trial.state == "RUNNING":
                 running.add_row(*self.running_row(trial))
-        best = Table(box=None, pad_edge=False, title_justify="left")
-        for heading in ("best so far", "epochs", self._objective, "values"):
-            best.add_column(heading, no_wrap=heading != "values")
+        best = one_line_rows({"best so far": 11, "epochs": 7, self._objective: 12})
         for trial in ranked(self._trials, self._direction)[:BEST_SHOWN]:
             best.add_row(
                 trial.trial_id,
                 str(trial.epochs),
                 shown(trial.score),
-                Text(values_text(trial.values), style="dim"),
+                self.changed_text(trial),
             )
         return Group(Text(self.summary(), style="bold"), running, Text(), best)
 
@@ -162,10 +162,26 @@ class LiveView:
         return (
             trial.trial_id,
             f"{epoch}/{self._most_epochs}",
-            ProgressBar(total=self._most_epochs, completed=epoch, width=20),
+            ProgressBar(total=self._most_epochs, completed=epoch, width=BAR_WIDTH),
             shown(score),
-            Text(values_text(trial.values), style="dim", overflow="ellipsis"),
+            self.changed_text(trial),
         )
+
+    def changed_text(self, trial: Trial) -> Text:
+        """Return, in one line, the values in which a trial differs from the first."""
+        first = self._trials[0].values
+        own = {k: v for k, v in trial.values.items() if first.get(k) != v}
+        words = values_text(own) or "–"
+        return Text(words, style="dim", overflow="ellipsis", no_wrap=True)
+
+
+def one_line_rows(widths: dict[str, int]) -> Table:
+    """Return a table of fixed columns and a last one that is cut to the terminal."""
+    table = Table(box=None, pad_edge=False, expand=True)
+    for heading, width in widths.items():
+        table.add_column(heading, no_wrap=True, min_width=width, max_width=width)
+    table.add_column(CHANGED, no_wrap=True, ratio=1)
+    return table
 
 
 class Quiet:
