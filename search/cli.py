@@ -14,6 +14,9 @@ from rich.console import Console
 from search import commands_look, commands_make
 from search.errors import InputError
 
+# What typer makes of Ctrl-C: 128 + SIGINT.
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Search hyperparameters of image models, retrain the best, combine them into"
     " an ensemble and export models that were checked.",
@@ -78,9 +81,6 @@ def run(arguments: list[str]) -> int:
     except InputError as error:
         complain(f"vision-tuner: {error}")
         return 2
-    except KeyboardInterrupt:
-        complain("vision-tuner: stopped; the same command goes on from here")
-        return 1
     except Exception as error:
         usage = usage_message(error)
         if usage is not None:
@@ -90,6 +90,9 @@ def run(arguments: list[str]) -> int:
             complain(f"vision-tuner: {error}")
             return 1
         raise
+    if status == INTERRUPTED:
+        complain("vision-tuner: stopped; the same command goes on from here")
+        return 1
     return status if isinstance(status, int) else 0
 
 
