@@ -83,6 +83,7 @@ def search(
             "max_flops": max_flops,
             "max_parameters": max_parameters,
             "seed": seed,
+            "skip_unreadable": skip_unreadable or None,
         },
         lambda name: study_paths(name, results_dir, logs_dir),
     )
@@ -93,7 +94,6 @@ def search(
         paths,
         data_dir=data_dir,
         workers=workers,
-        skip_unreadable=skip_unreadable,
         console=console,
     )
 

@@ -67,7 +67,14 @@ def print_data(description: dict[str, Any], console: Console) -> None:
 
 def splits_table(description: dict[str, Any]) -> Table:
     """Return a row a split: images, and how they (or pixels) spread over classes."""
-    table = Table("split", "images", *count_titles(description), "sha256")
+    table = Table(
+        "split",
+        "images",
+        *count_titles(description),
+        "sha256",
+        box=None,
+        pad_edge=False,
+    )
     for split in SPLITS:
         counts = description["class_counts"][split]
         table.add_row(

@@ -115,7 +115,6 @@ def check_writable(folder: Path) -> None:
 def prepared_data(
     study: Study,
     data_dir: Path | None,
-    skip_unreadable: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> PreparedDataset:
     """Prepare (or open) the study's data."""
@@ -125,7 +124,7 @@ def prepared_data(
         data_dir=data_dir,
         image_size=study.image_size,
         seed=study.seed,
-        skip_unreadable=skip_unreadable,
+        skip_unreadable=study.skip_unreadable,
         say=say,
     )
 

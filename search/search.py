@@ -40,7 +40,6 @@ def search(
     *,
     data_dir: Path | None = None,
     workers: int | None = None,
-    skip_unreadable: bool = False,
     console: Console | None = None,
 ) -> list[Trial]:
     """Search the study's space; the same call again goes on where it stopped.
@@ -59,7 +58,7 @@ def search(
     console = console or Console(stderr=True, quiet=True)
     check_tuner(study.tuner)
     study = with_data_dir(check_study(study), data_dir)
-    data = prepared_data(study, data_dir, skip_unreadable, console.print)
+    data = prepared_data(study, data_dir, console.print)
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)

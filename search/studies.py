@@ -40,6 +40,7 @@ class Study:
         budget_seconds: wall time of the search; None = no limit.
         max_flops: larger networks are infeasible (forward, one image); None = no
             limit where there is a GPU, else what trains in a minute or so.
+        skip_unreadable: leave image files out that cannot be read.
         max_parameters: networks with more are infeasible; None = no limit.
     """
 
@@ -62,6 +63,7 @@ class Study:
     budget_seconds: float | None = None
     max_flops: float | None = None
     max_parameters: int | None = None
+    skip_unreadable: bool = False
 
 
 # What may differ between two runs of the same command: a search can be extended or

@@ -153,6 +153,34 @@ def test_a_finished_search_is_not_run_again_and_a_changed_one_is_refused(
     assert "--name" in error
 
 
+def test_own_images_go_from_search_to_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("rose", "tulip"):
+        Path("flowers", name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 255, (40, 50, 3), np.uint8)
+            Image.fromarray(pixels).save(f"flowers/{name}/{number}.png")
+    Path("flowers/rose/broken.jpg").write_text("not an image")
+    size = ["--image-size", "32", "--epochs", "1", "--trials", "1", "--workers", "0"]
+    fixed = [word for knob in TINY["shapes-convnet"] for word in ("--fix", knob)]
+    own = ["search", "--dataset", "flowers", "--hypermodel", "convnet", *size, *fixed]
+    assert run(own) == 2  # the broken file
+    assert not Path("results").exists()
+    assert run([*own, "--skip-unreadable"]) == 0
+    study = "flowers-convnet"
+    assert read_json(Path("results", study, "study.json"))["data"]["skipped"] == 1
+    assert run(["finalize", study, "--workers", "0"]) == 0
+    assert run(["export", study]) == 0
+    assert run(["predict", study, "flowers", "--skip-unreadable"]) == 0
+    with Path("predictions/predictions.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert {row["class"] for row in rows} <= {"rose", "tulip", ""}
+    assert len(rows) == 21
+
+
 BAD_INPUT: list[tuple[list[str], str]] = [
     (["search", "shapes-convnt"], "Did you mean shapes-convnet?"),
     (["search"], "a ready-made STUDY"),
