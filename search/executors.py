@@ -1,9 +1,9 @@
 """Where orders run: supervised worker processes, or this very process."""
 
+import contextlib
 import queue
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from search.worker import STOP, run_order
 ORDERS_PER_WORKER = 25
 DEATHS_ALLOWED = 2
 POLL_SECONDS = 0.5
+SECONDS_TO_END = 5
 
 
 def make_executor(workers: int | None, logs: Path) -> Executor:
@@ -159,7 +160,7 @@ class WorkerProcesses:
     def _bury(self, place: Place) -> Outcome | None:
         """Replace a worker that died; its order goes on or has failed."""
         assert place.process is not None
-        status = place.process.wait()
+        status = hang_up(place.process)
         order, place.process = place.order, None
         place.deaths += 1
         if order is None:
@@ -175,14 +176,19 @@ class WorkerProcesses:
         if place.process is None:
             return
         process, place.process = place.process, None
-        assert process.stdin is not None
+        hang_up(process)
+
+
+def hang_up(process: subprocess.Popen[str]) -> int:
+    """Close a worker's orders, which ends it, and return its exit status."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it died with an order half read
         process.stdin.close()
-        deadline = time.monotonic() + 5
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    try:
+        return process.wait(timeout=SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def listen(
