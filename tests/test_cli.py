@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.checkpoints import read_standing
 from search.cli import run
 from search.files import read_json
 
@@ -280,20 +281,30 @@ def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    search = command(*tiny_search("shapes-convnet", "--workers", "1"))
-    last = tmp_path / "results/shapes-convnet/work/trials/0000/last.npz"
-    driver = subprocess.Popen(search, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(last.exists)
-    driver.send_signal(signal.SIGINT)
-    _, error = driver.communicate(timeout=120)
-    assert driver.returncode == 1
-    assert "the same command goes on" in error
-    assert "Traceback" not in error
-    trials = read_json(tmp_path / "results/shapes-convnet/trials.json")
-    assert trials[0]["state"] in ("PAUSED", "COMPLETED")
-    subprocess.run(search, cwd=tmp_path, check=True)
-    trials = read_json(tmp_path / "results/shapes-convnet/trials.json")
-    assert [trial["state"] for trial in trials] == ["COMPLETED"] * 2
+    tiny = tiny_search("shapes-convnet", "--workers", "1")
+    search = command(*tiny, "--epochs", "500")  # far more than will be trained
+    folder = tmp_path / "results" / "shapes-convnet"
+    done = 0
+    for _ in range(2):
+        driver = subprocess.Popen(
+            search, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        last = folder / "work/trials/0000"
+        wait_for(lambda done=done, last=last: epochs_on_disk(last) > done)
+        driver.send_signal(signal.SIGINT)
+        _, error = driver.communicate(timeout=120)
+        assert driver.returncode == 1
+        assert "the same command goes on" in error
+        assert "Traceback" not in error
+        (trial,) = read_json(folder / "trials.json")
+        assert trial["state"] == "PAUSED"
+        assert trial["epochs"] == epochs_on_disk(last) > done
+        done = trial["epochs"]
+
+
+def epochs_on_disk(folder: Path) -> int:
+    standing = read_standing(folder / "last.npz")
+    return standing.epochs if standing else 0
 
 
 def test_a_second_driver_is_refused_with_the_holder_s_process(tmp_path: Path) -> None:
