@@ -40,7 +40,7 @@ class VGG16Transfer(ImageHyperModel):
             default = min(INPUT_SIZES, key=lambda size: abs(size - 64))
             hp.Choice("input_size", list(INPUT_SIZES), default=default)
         hp.Choice("pooling", ["global", "flatten"])
-        hp.Choice("dense_units", [0, 128, 256, 512, 1024], default=256)
+        hp.Choice("dense_units", [0, 128, 256, 512, 1024], default=512)
         hp.Float("dropout_rate", 0.0, 0.6, step=0.1, default=0.3)
         # === Data ===
         hp.Choice("augmentation", list(augmentation.CLASSIFICATION), default="flip")

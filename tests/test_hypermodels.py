@@ -21,7 +21,7 @@ NAMES = list(hypermodels.HYPERMODELS)
 COUNT, EDGE, CLASSES = 6, 32, 7
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"stages": 2, "base_filters": 16, "dropout_rate": 0.3},
-    "vgg16_transfer": {"backbone": "mobilenet_v2", "alpha": 0.35, "input_size": 32},
+    "vgg16_transfer": {"backbone": "vgg16", "input_size": 32, "dense_units": 128},
     "unet": {"depth": 2, "base_filters": 8, "upsampling": "pixel_shuffle"},
     "mobilenet_unet": {"backbone": "mobilenet_v2", "decoder_filters": 32},
 }

@@ -140,7 +140,7 @@ def test_a_resumed_training_equals_the_uninterrupted_one() -> None:
     values = {
         "stages": 2,
         "dropout_rate": 0.3,
-        "augmentation": "strong",
+        "augmentation": "flip_crop",
         "mixing": "mixup",
         "batch_size": 16,
         "stochastic_depth_rate": 0.2,
