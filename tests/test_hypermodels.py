@@ -23,7 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"stages": 2, "base_filters": 16, "dropout_rate": 0.3},
     "vgg16_transfer": {"backbone": "vgg16", "input_size": 32, "dense_units": 128},
     "unet": {"depth": 2, "base_filters": 8, "upsampling": "pixel_shuffle"},
-    "mobilenet_unet": {"backbone": "mobilenet_v2", "decoder_filters": 32},
+    "mobilenet_unet": {"unfrozen_blocks": 1, "decoder_filters": 32},
 }
 KNOBS = {
     "convnet": "stages blocks_per_stage base_filters convolution residual "
