@@ -46,9 +46,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def default_workers() -> int:
-    """Return one worker a GPU, or one a core up to `MOST_CPU_WORKERS`."""
-    return len(gpus()) or min(cores(), MOST_CPU_WORKERS)
+def default_workers(per_gpu: int = 1) -> int:
+    """Return `per_gpu` workers a GPU, or one a core up to `MOST_CPU_WORKERS`."""
+    return per_gpu * len(gpus()) or min(cores(), MOST_CPU_WORKERS)
 
 
 def worker_environment(place: int, workers: int) -> dict[str, str]:

@@ -24,7 +24,7 @@ from search.blending import (
 )
 from search.datasets import PreparedDataset
 from search.errors import InputError
-from search.executors import make_executor
+from search.executors import Workers, make_executor
 from search.files import read_json, write_json
 from search.finalists import Candidate, choose, continue_trial, training_order
 from search.inputs import only_driver, prepared_data
@@ -86,7 +86,7 @@ def finalize(
     data = prepared_data(study, data_dir or recorded_data_dir(study), say=console.print)
     refuse_other_data(paths, data)
     with only_driver(paths):
-        executor = make_executor(workers, paths.worker_logs)
+        executor = make_executor(Workers(workers), paths.worker_logs)
         try:
             return Finalizing(study, paths, data, executor, console).run(candidates)
         finally:

@@ -14,7 +14,7 @@ from search.datasets import PreparedDataset
 from search.devices import cpu_flops, default_workers, gpus
 from search.driver import Driver
 from search.events import write_hparams_domain
-from search.executors import make_executor
+from search.executors import Workers, make_executor
 from search.inputs import (
     check_study,
     check_writable,
@@ -86,7 +86,7 @@ def search(
                 paths=paths,
                 data_folder=data.folder,
                 oracle=make_oracle(study, space),
-                executor=make_executor(workers, paths.worker_logs),
+                executor=make_executor(Workers(workers), paths.worker_logs),
                 watcher=view,
                 deadline=None if budget is None else time.monotonic() + budget,
             ).search()
