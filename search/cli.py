@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search import commands_look, commands_make
+from search import commands_compare, commands_look, commands_make
 from search.errors import InputError
 
 # What typer makes of Ctrl-C: 128 + SIGINT.
@@ -54,6 +54,7 @@ for verb in (
     commands_make.search,
     commands_look.trials,
     commands_make.finalize,
+    commands_compare.compare,
     commands_make.export,
     commands_make.predict,
     commands_look.report,

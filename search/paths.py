@@ -53,6 +53,10 @@ class StudyPaths:
         return self.folder / "figures"
 
     @property
+    def comparisons(self) -> Path:
+        return self.folder / "comparisons"
+
+    @property
     def work(self) -> Path:
         return self.folder / "work"
 
@@ -79,6 +83,10 @@ class StudyPaths:
     def finalist(self, finalist_id: str) -> Path:
         """Checkpoints and predictions of one finalist."""
         return self.work / "finalists" / finalist_id
+
+    def comparison_run(self, run: str) -> Path:
+        """Checkpoints and predictions of one training of a comparison."""
+        return self.work / "comparisons" / run
 
 
 def study_paths(name: str, results_dir: Path, logs_dir: Path) -> StudyPaths:

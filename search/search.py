@@ -1,37 +1,22 @@
 """The verb `search`: run a study, or go on with it where it was left."""
 
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from search.backend import load_keras
-from search.datasets import PreparedDataset
-from search.devices import cpu_flops, default_workers, gpus
+from search.beginning import begin
+from search.devices import default_workers
 from search.driver import Driver
 from search.events import write_hparams_domain
 from search.executors import Workers, make_executor
-from search.inputs import (
-    check_study,
-    check_writable,
-    described,
-    only_driver,
-    prepared_data,
-    weights_hash,
-    with_data_dir,
-)
+from search.inputs import only_driver
 from search.live import LiveView, duration, values_text
 from search.oracles import check_tuner, make_oracle, planned
-from search.oracles.sampling import default_values
 from search.paths import StudyPaths
 from search.records import Trial, ranked
-from search.spaces import declare_space, knob_domains
-from search.studies import Study, fingerprint, open_study, record_study
-from search.training import make_hypermodel
+from search.spaces import knob_domains
+from search.studies import Study
 
 
 def search(
@@ -57,18 +42,10 @@ def search(
     """
     console = console or Console(stderr=True, quiet=True)
     check_tuner(study.tuner)
-    study = with_data_dir(check_study(study), data_dir)
-    data = prepared_data(study, data_dir, console.print)
-    load_keras()
-    hypermodel = make_hypermodel(study, data, study.epochs)
-    space = declare_space(hypermodel, study.fixed)
-    study = sized(study, paths, data, default_flops(hypermodel, space))
-    mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
-    for folder in (paths.folder, paths.logs):
-        check_writable(folder)
+    begun = begin(study, paths, data_dir, console.print)
+    study, space = begun.study, begun.space
     with only_driver(paths):
-        command = " ".join(["vision-tuner", *sys.argv[1:]])
-        record_study(paths, study, described(data), mark, command)
+        begun.record(paths)
         if not paths.oracle.exists():
             write_hparams_domain(paths.logs, knob_domains(space))
         announce(study, paths, workers, console)
@@ -84,52 +61,12 @@ def search(
             return Driver(
                 study=study,
                 paths=paths,
-                data_folder=data.folder,
+                data_folder=begun.data.folder,
                 oracle=make_oracle(study, space),
                 executor=make_executor(Workers(workers), paths.worker_logs),
                 watcher=view,
                 deadline=None if budget is None else time.monotonic() + budget,
             ).search()
-
-
-def default_flops(hypermodel: Any, space: Any) -> Callable[[], float]:
-    """Return what builds and counts the default network, forward, one image."""
-
-    def count() -> float:
-        import keras
-        import keras_tuner
-
-        from hypermodels.cost import forward_flops
-
-        hp = keras_tuner.HyperParameters()
-        hp.values = default_values(space)
-        flops = forward_flops(hypermodel.build(hp))
-        keras.utils.clear_session(free_memory=False)
-        return flops
-
-    return count
-
-
-def sized(
-    study: Study,
-    paths: StudyPaths,
-    data: PreparedDataset,
-    default_flops: Callable[[], float],
-) -> Study:
-    """Return the study with the size limit of this machine, where none was chosen.
-
-    The default network is always within it. A study that was begun keeps its own
-    limit, wherever it goes on.
-    """
-    if study.max_flops is not None:
-        return study
-    if paths.study.exists():
-        return replace(study, max_flops=open_study(paths).max_flops)
-    if gpus():
-        return study
-    images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
-    limit = max(cpu_flops(images), default_flops())
-    return replace(study, max_flops=limit)
 
 
 def announce(

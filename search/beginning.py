@@ -1,0 +1,102 @@
+"""What every verb that trains begins with: data, space, size limit and study.json."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.backend import load_keras
+from search.datasets import PreparedDataset
+from search.devices import cpu_flops, gpus
+from search.inputs import (
+    check_study,
+    check_writable,
+    described,
+    prepared_data,
+    weights_hash,
+    with_data_dir,
+)
+from search.oracles.sampling import default_values
+from search.paths import StudyPaths
+from search.spaces import declare_space
+from search.studies import Study, fingerprint, open_study, record_study
+from search.training import make_hypermodel
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A study that can run: checked, its data prepared, its space declared."""
+
+    study: Study
+    data: PreparedDataset
+    space: Any
+    mark: str
+
+    def record(self, paths: StudyPaths) -> None:
+        """Write study.json, or refuse a study that has changed."""
+        command = " ".join(["vision-tuner", *sys.argv[1:]])
+        record_study(paths, self.study, described(self.data), self.mark, command)
+
+
+def begin(
+    study: Study,
+    paths: StudyPaths,
+    data_dir: Path | None,
+    say: Callable[[str], None],
+) -> Beginning:
+    """Check a study, prepare its data and declare its space; records nothing.
+
+    Raises:
+        InputError: the input cannot be used; nothing has been written then.
+    """
+    study = with_data_dir(check_study(study), data_dir)
+    data = prepared_data(study, data_dir, say)
+    load_keras()
+    hypermodel = make_hypermodel(study, data, study.epochs)
+    space = declare_space(hypermodel, study.fixed)
+    study = sized(study, paths, data, default_flops(hypermodel, space))
+    mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
+    for folder in (paths.folder, paths.logs):
+        check_writable(folder)
+    return Beginning(study, data, space, mark)
+
+
+def default_flops(hypermodel: Any, space: Any) -> Callable[[], float]:
+    """Return what builds and counts the default network, forward, one image."""
+
+    def count() -> float:
+        import keras
+        import keras_tuner
+
+        from hypermodels.cost import forward_flops
+
+        hp = keras_tuner.HyperParameters()
+        hp.values = default_values(space)
+        flops = forward_flops(hypermodel.build(hp))
+        keras.utils.clear_session(free_memory=False)
+        return flops
+
+    return count
+
+
+def sized(
+    study: Study,
+    paths: StudyPaths,
+    data: PreparedDataset,
+    default_flops: Callable[[], float],
+) -> Study:
+    """Return the study with the size limit of this machine, where none was chosen.
+
+    The default network is always within it. A study that was begun keeps its own
+    limit, wherever it goes on.
+    """
+    if study.max_flops is not None:
+        return study
+    if paths.study.exists():
+        return replace(study, max_flops=open_study(paths).max_flops)
+    if gpus():
+        return study
+    images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
+    limit = max(cpu_flops(images), default_flops())
+    return replace(study, max_flops=limit)

@@ -1,0 +1,126 @@
+"""The command that compares: one knob, everything else equal."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search.options import (
+    LOGS,
+    RESULTS,
+    AsJson,
+    DataDir,
+    Dataset,
+    Epochs,
+    Fix,
+    HyperModelName,
+    ImageSize,
+    LimitTrain,
+    LogsDir,
+    Name,
+    ReadyMade,
+    ResultsDir,
+    Seed,
+    SkipUnreadable,
+    Weights,
+    Workers,
+)
+from search.output import human, next_command, output, where
+from search.paths import study_paths
+
+
+def compare(
+    study: ReadyMade = None,
+    vary: Annotated[
+        str | None, typer.Option(metavar="KNOB", help="The only knob that changes.")
+    ] = None,
+    values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Its values, the reference first. Default: all choices, or the ends"
+            " and the default of a range.",
+        ),
+    ] = None,
+    path: Annotated[
+        bool,
+        typer.Option(
+            "--path", help="Instead: from the default to the best, a knob at a time."
+        ),
+    ] = False,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="default|best|TRIAL",
+            help="Configuration that is varied. Default: best, where there is one.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of each value.")] = 3,
+    epochs: Epochs = None,
+    workers: Workers = None,
+    dataset: Dataset = None,
+    hypermodel: HyperModelName = None,
+    fix: Fix = None,
+    limit_train: LimitTrain = None,
+    image_size: ImageSize = None,
+    weights: Weights = None,
+    seed: Seed = None,
+    name: Name = None,
+    skip_unreadable: SkipUnreadable = False,
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    as_json: AsJson = False,
+) -> None:
+    """Change one knob and nothing else: paired differences with intervals.
+
+    vision-tuner compare voc2012-unet --vary upsampling --seeds 3
+
+    vision-tuner compare cifar100-vgg16 --vary unfrozen_blocks --values 0,1,5
+    """
+    from dataclasses import asdict
+
+    from search.compare import compare, print_comparison
+    from search.inputs import chosen_study
+    from search.spaces import parse_fixed, parse_value
+
+    chosen = chosen_study(
+        study,
+        name,
+        dataset,
+        hypermodel,
+        {
+            "epochs": epochs,
+            "fixed": parse_fixed(fix) if fix else None,
+            "limit_train": limit_train,
+            "image_size": image_size,
+            "weights": weights,
+            "seed": seed,
+            "skip_unreadable": skip_unreadable or None,
+        },
+        lambda name: study_paths(name, results_dir, logs_dir),
+    )
+    paths = study_paths(chosen.name, results_dir, logs_dir)
+    wanted = None
+    if values is not None:
+        words = [word.strip() for word in values.split(",") if word.strip()]
+        wanted = [parse_value(word) for word in words]
+    record = compare(
+        chosen,
+        paths,
+        vary=vary,
+        values=wanted,
+        path=path,
+        origin=origin,
+        seeds=seeds,
+        workers=workers,
+        data_dir=data_dir,
+        console=human(as_json),
+    )
+
+    def show(console: Console) -> None:
+        print_comparison(record, console)
+        next_command(console, f"report {chosen.name}{where(paths)}")
+
+    output(asdict(record), as_json, show)

@@ -1,0 +1,337 @@
+"""The verb `compare`: what one knob changes, and which knobs made the best trial good.
+
+Everything else is equal: the other knobs, the seeds and with them weights, data order
+and augmentation. Scores are of validation; the test set is not touched.
+"""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.ablation import make_path, most_trainings
+from search.batches import run_all
+from search.beginning import Beginning, begin
+from search.comparisons import (
+    AblationPath,
+    Comparison,
+    Run,
+    differences_of,
+    ended_run,
+    folder_of,
+    verdicts_of,
+    write_comparison,
+)
+from search.errors import InputError
+from search.executors import Workers, make_executor
+from search.inputs import described, only_driver
+from search.live import duration, shown
+from search.mask_gallery import write_gallery
+from search.orders import Executor, Order, Progress
+from search.paths import StudyPaths
+from search.records import Trial, Value, Values, read_records
+from search.studies import Study, environment
+from search.variants import (
+    base_values,
+    changed,
+    compared_values,
+    completed,
+    differing,
+    label,
+)
+
+MOST_SEEDS = 100
+
+
+@dataclass
+class Trainings:
+    """Trains configurations × seeds, each once, however often it is asked for.
+
+    A training that was cut goes on from its last epoch; one that was finished before
+    answers at once.
+    """
+
+    begun: Beginning
+    paths: StudyPaths
+    executor: Executor
+    console: Console
+    names: dict[str, str] = field(default_factory=dict)
+
+    def run(self, runs: Sequence[Run], epochs: int) -> list[Run]:
+        """Train every run to `epochs` epochs and return them with their scores."""
+        study = self.begun.study
+        orders = {run.run_id: self.order(run, epochs) for run in runs}
+        self.names = {order.order_id: key for key, order in orders.items()}
+        unlike = list({order.order_id: order for order in orders.values()}.values())
+        outcomes = run_all(unlike, self.executor, self.say)
+        ended = []
+        for run in runs:
+            outcome = outcomes[orders[run.run_id].order_id]
+            if outcome.state != "COMPLETED":
+                self.console.print(f"{run.run_id} {outcome.failure}: {outcome.message}")
+            ended.append(ended_run(run, outcome, study.objective, study.direction))
+        return ended
+
+    def order(self, run: Run, epochs: int) -> Order:
+        """Return the order of a run; what decides its outcome names its folder."""
+        # Size limits are for what a tuner draws; here somebody asked for it.
+        study = replace(self.begun.study, max_flops=None, max_parameters=None)
+        name = folder_of(run.values, run.seed)
+        return Order(
+            order_id=name,
+            job="train",
+            study=asdict(study),
+            data_folder=str(self.begun.data.folder),
+            folder=str(self.paths.comparison_run(name)),
+            logs=str(self.paths.logs / "comparisons" / run.run_id),
+            values=run.values,
+            seed=run.seed,
+            epochs=epochs,
+            length=study.epochs,
+        )
+
+    def predict(self, runs: Sequence[Run]) -> dict[str, Path]:
+        """Return label -> file of the validation predictions of these runs."""
+        study = self.begun.study
+        orders = {
+            run.value: replace(self.order(run, study.epochs), job="predict")
+            for run in runs
+            if run.state == "COMPLETED"
+        }
+        run_all(list(orders.values()), self.executor, lambda progress: None)
+        files = {k: Path(o.folder) / "validation.npy" for k, o in orders.items()}
+        return {value: file for value, file in files.items() if file.exists()}
+
+    def say(self, progress: Progress) -> None:
+        """Say a line a finished epoch."""
+        study = self.begun.study
+        score = shown(progress.logs.get(study.objective))
+        self.console.print(
+            f"{self.names[progress.order_id]}: epoch {progress.epoch}/{study.epochs},"
+            f" {study.objective} {score}",
+            highlight=False,
+        )
+
+
+def compare(
+    study: Study,
+    paths: StudyPaths,
+    *,
+    vary: str | None = None,
+    values: Sequence[Value] | None = None,
+    path: bool = False,
+    origin: str | None = None,
+    seeds: int = 3,
+    workers: int | None = None,
+    data_dir: Path | None = None,
+    console: Console | None = None,
+) -> Comparison | AblationPath:
+    """Compare the values of one knob, or find the ablation path to the best trial.
+
+    Args:
+        vary: the knob that changes. Exactly one of `vary` and `path`.
+        values: of the knob, the reference first; None = see `compared_values`.
+        path: go from the default configuration to `origin`, a knob at a time.
+        origin: `default`, `best` or a trial id; None = best where there is one.
+        seeds: trainings of each configuration, seeds from the study's on.
+
+    Returns:
+        The record, as in results/<name>/comparisons/.
+
+    Raises:
+        InputError: the input cannot be used; nothing has been trained then.
+    """
+    console = console or Console(stderr=True, quiet=True)
+    check_question(vary, path, seeds)
+    begun = begin(study, paths, data_dir, console.print)
+    trials = read_records(paths.trials, Trial)
+    has_best = any(trial.score is not None for trial in trials)
+    origin = origin or ("best" if has_best or path else "default")
+    base, start = base_values(origin, begun.space, trials, begun.study)
+    chosen = list(range(begun.study.seed, begun.study.seed + seeds))
+    variants: dict[str, Values] = {}
+    labels: Values = {}
+    if vary is not None:
+        labels = compared_values(begun.space, vary, values)
+        variants = {k: changed(begun.space, start, vary, v) for k, v in labels.items()}
+    with only_driver(paths):
+        begun.record(paths)
+        executor = make_executor(Workers(workers), paths.worker_logs)
+        try:
+            trainings = Trainings(begun, paths, executor, console)
+            if vary is None:
+                return ablate(trainings, base, start, chosen)
+            return vary_knob(trainings, vary, base, labels, variants, chosen)
+        finally:
+            executor.close()
+
+
+def check_question(vary: str | None, path: bool, seeds: int) -> None:
+    """Raise InputError where it is not clear what to compare."""
+    if (vary is None) == (not path):
+        raise InputError(
+            "either --vary KNOB or --path",
+            "both" if path else "neither",
+            "`vision-tuner space STUDY` lists the knobs",
+        )
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise InputError(
+            f"--seeds of 1 to {MOST_SEEDS}", seeds, "Choose another number"
+        )
+
+
+def vary_knob(
+    trainings: Trainings,
+    knob: str,
+    base: str,
+    labels: Values,
+    variants: Mapping[str, Values],
+    seeds: list[int],
+) -> Comparison:
+    """Train every value × seed and write what came out."""
+    study, started = trainings.begun.study, time.monotonic()
+    runs = [
+        Run(f"{knob}-{label}-seed{seed}", label, seed, values)
+        for seed in seeds
+        for label, values in variants.items()
+    ]
+    trainings.console.print(
+        f"Comparing {knob} = {', '.join(labels)} from {base}: {len(runs)} trainings of"
+        f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
+    )
+    runs = trainings.run(runs, study.epochs)
+    differences = differences_of(runs, list(labels))
+    record = Comparison(
+        knob=knob,
+        base=base,
+        objective=study.objective,
+        direction=study.direction,
+        values=labels,
+        seeds=seeds,
+        runs=runs,
+        differences=differences,
+        verdicts=verdicts_of(differences, study.objective, study.direction),
+        about=about(trainings.begun),
+    )
+    file = trainings.paths.comparisons / f"{knob}-from-{base}.json"
+    if study.task == "segmentation":
+        first = [run for run in runs if run.seed == seeds[0]]
+        files = trainings.predict(first)
+        write_gallery(file.with_suffix(".png"), trainings.begun.data, files)
+    write_comparison(file, record)
+    say_done(trainings, file, started)
+    return record
+
+
+def ablate(
+    trainings: Trainings, target: str, wanted: Values, seeds: list[int]
+) -> AblationPath:
+    """Find the path from the default to `wanted` and write it."""
+    begun, started = trainings.begun, time.monotonic()
+    study = begun.study
+    first = completed(begun.space, {})
+    knobs = differing(begun.space, first, wanted)
+    if not knobs:
+        raise InputError(
+            "a trial unlike the default configuration for the end of the path from it",
+            f"{target}, which equals it",
+            "Pass --from with another trial",
+        )
+    most = most_trainings(len(knobs), study.epochs) * len(seeds)
+    trainings.console.print(
+        f"Path from the default to {target}: at least {len(knobs)} knobs differ"
+        f" ({', '.join(knobs)}), about {most} epochs in all"
+    )
+    steps = make_path(begun.space, first, wanted, seeds, study, trainings.run)
+    record = AblationPath(
+        base="default",
+        target=target,
+        objective=study.objective,
+        direction=study.direction,
+        seeds=seeds,
+        steps=steps,
+        about=about(begun),
+    )
+    file = trainings.paths.comparisons / f"path-to-{target}.json"
+    write_comparison(file, record)
+    say_done(trainings, file, started)
+    return record
+
+
+def about(begun: Beginning) -> dict[str, Any]:
+    """Return what is needed to repeat a comparison."""
+    return {
+        "study": asdict(begun.study),
+        "data": described(begun.data),
+        "environment": environment(),
+        "command": " ".join(["vision-tuner", *sys.argv[1:]]),
+    }
+
+
+def say_done(trainings: Trainings, file: Path, started: float) -> None:
+    """Say where the record lies and how long it took."""
+    trainings.console.print(
+        f"record in {file}, after {duration(time.monotonic() - started)}",
+        highlight=False,
+    )
+
+
+def print_comparison(record: Comparison | AblationPath, console: Console) -> None:
+    """Print the scores of each value and what they show, or the steps of the path."""
+    if isinstance(record, AblationPath):
+        console.print(path_table(record))
+        return
+    console.print(scores_table(record))
+    for text in record.verdicts:
+        console.print(text, highlight=False)
+
+
+def scores_table(record: Comparison) -> Table:
+    """Return a row a value: mean and range of its scores, parameters and time."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(record.knob)
+    headings = (record.objective, "lowest", "highest", "seeds", "parameters", "s/epoch")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for value in record.values:
+        runs = [run for run in record.runs if run.value == value]
+        scores = [run.score for run in runs if run.score is not None]
+        epochs = sum(run.epochs for run in runs)
+        seconds = sum(run.seconds for run in runs)
+        table.add_row(
+            value,
+            shown(fmean(scores) if scores else None),
+            shown(min(scores, default=None)),
+            shown(max(scores, default=None)),
+            f"{len(scores)}/{len(runs)}",
+            f"{runs[0].parameters or 0:,}",
+            f"{seconds / epochs:.1f}" if epochs else "–",
+        )
+    return table
+
+
+def path_table(record: AblationPath) -> Table:
+    """Return a row a step of an ablation path."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "knob", "from", "to"):
+        table.add_column(heading)
+    for heading in (record.objective, "gain", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for number, step in enumerate(record.steps):
+        is_known = step.low is not None and step.high is not None
+        table.add_row(
+            str(number),
+            step.knob or "default configuration",
+            "" if step.before is None else label(step.before),
+            "" if step.after is None else label(step.after),
+            shown(step.score),
+            "" if step.gain is None else f"{step.gain:+.4f}",
+            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else "",
+        )
+    return table

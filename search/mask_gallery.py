@@ -1,0 +1,125 @@
+"""The same images under each value of a knob, and where their masks differ."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.datasets import PreparedDataset
+from search.datasets.sources import FOREGROUND, VOID
+from search.files import write_with
+from search.previews import blended, highlighted
+from search.report_drawing import BLUE, PNG_DOTS, VERMILLION, style
+
+Array = NDArray[Any]
+
+# Shares of the images, ordered by how much the masks differ, that are shown.
+SHOWN_AT = (1.0, 0.9, 0.5, 0.1)
+CELL = 1.45  # inches an image
+THRESHOLD = 0.5
+
+
+def write_gallery(
+    file: Path, data: PreparedDataset, predictions: Mapping[str, Path]
+) -> None:
+    """Write a PNG: image, truth, the mask under each value, and their differences.
+
+    Nothing is written where fewer than two values have predictions.
+
+    Args:
+        predictions: label -> .npy of foreground probabilities on validation,
+            (images, height, width); the first label is the reference.
+    """
+    if len(predictions) < 2:
+        return
+    images, targets = data.open("validation", "segmentation")
+    masks = {
+        label: np.load(path, mmap_mode="r") >= THRESHOLD
+        for label, path in predictions.items()
+    }
+    chosen = chosen_images(list(masks.values()), targets)
+    rows = [row_of(images[i], targets[i], masks, i) for i in chosen]
+    content = drawn_rows(rows, headings(list(masks)))
+    write_with(file, lambda opened: opened.write(content))
+
+
+def headings(labels: list[str]) -> list[str]:
+    """Return the title of each column."""
+    others = [f"{label} − {labels[0]}" for label in labels[1:]]
+    return ["image", "truth", *labels, *others]
+
+
+def chosen_images(masks: list[Array], targets: Array) -> list[int]:
+    """Return images from the most to the least different under the values."""
+    counted = targets != VOID
+    differences = np.mean(
+        [((mask != masks[0]) & counted).mean(axis=(1, 2)) for mask in masks[1:]],
+        axis=0,
+    )
+    order = np.argsort(differences, kind="stable")
+    last = len(order) - 1
+    return list(dict.fromkeys(int(order[round(share * last)]) for share in SHOWN_AT))
+
+
+def row_of(
+    image: Array, target: Array, masks: Mapping[str, Array], index: int
+) -> list[Array]:
+    """Return the panels of one image, (height, width, 3) uint8 each."""
+    first, *others = [np.asarray(mask[index]) for mask in masks.values()]
+    return [
+        np.asarray(image),
+        highlighted(image, target == FOREGROUND),
+        *(highlighted(image, mask) for mask in (first, *others)),
+        *(difference_of(image, mask, first) for mask in others),
+    ]
+
+
+def difference_of(image: Array, mask: Array, reference: Array) -> Array:
+    """Colour what only `mask` calls foreground blue, what only `reference` does red."""
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.5 + 90
+    for pixels, colour in ((mask & ~reference, BLUE), (reference & ~mask, VERMILLION)):
+        grey = blended(grey, rgb(colour), pixels.astype(np.float32))
+    return grey.clip(0, 255).astype(np.uint8)
+
+
+def rgb(colour: str) -> Array:
+    """Return `#rrggbb` as three numbers, 0–255."""
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return np.array(parts, np.float32)
+
+
+def drawn_rows(rows: list[list[Array]], titles: list[str]) -> bytes:
+    """Return a sheet of panels as PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    down, across = len(rows), len(titles)
+    file = io.BytesIO()
+    with style("gallery"):
+        figure = Figure(figsize=(CELL * across, CELL * down + 0.6))
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes, panel in zip(
+            grid.flat, [p for row in rows for p in row], strict=True
+        ):
+            axes.imshow(panel)
+            axes.set_axis_off()
+        for axes, title in zip(grid[0], titles, strict=True):
+            axes.set_title(title, fontsize=8.5, loc="center")
+        reference = titles[2]
+        figure.legend(
+            handles=[
+                Patch(color=BLUE, label="foreground only under the other value"),
+                Patch(color=VERMILLION, label=f"foreground only under {reference}"),
+            ],
+            loc="lower center",
+            ncols=2,
+        )
+        figure.subplots_adjust(
+            0.01, 0.4 / (CELL * down + 0.6), 0.99, 1 - 0.25 / (CELL * down + 0.6),
+            wspace=0.04, hspace=0.04,
+        )  # fmt: skip
+        figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")
+    return file.getvalue()

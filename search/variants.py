@@ -1,0 +1,149 @@
+"""Configurations that differ in one knob: which values, and what follows from them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.errors import InputError
+from search.records import Trial, Value, Values, ranked
+from search.spaces import accept, checked, condition_of
+from search.studies import Study, suggestion
+
+# An Int with more values is compared at its ends and its default only.
+MOST_INT_VALUES = 4
+
+
+def completed(space: Any, values: Mapping[str, Value]) -> Values:
+    """Return a whole configuration: `values` where they fit, else defaults.
+
+    Knobs that are not active under the values are left out, knobs that become active
+    take their default.
+
+    Args:
+        space: declared `keras_tuner.HyperParameters`.
+    """
+    import keras_tuner
+
+    hp = keras_tuner.HyperParameters()
+    for knob in space.space:
+        hp.merge([knob])
+        if hp.is_active(knob):
+            accepted = accept(knob, values[knob.name]) if knob.name in values else None
+            hp.values[knob.name] = knob.default if accepted is None else accepted
+    return dict(hp.values)
+
+
+def changed(space: Any, base: Values, knob: str, value: Value) -> Values:
+    """Return the configuration `base` with one knob set to `value`.
+
+    Raises:
+        InputError: the knob is not active in `base`, so that it would change nothing.
+    """
+    values = completed(space, {**base, knob: value})
+    if knob not in values:
+        conditions = [condition_of(k) for k in space.space if k.name == knob]
+        raise InputError(
+            f"a base where {knob} is active (when {' or '.join(conditions)})",
+            "one where it is not",
+            "Pass --fix for those knobs, or another --from",
+        )
+    return values
+
+
+def compared_values(space: Any, knob: str, wanted: Sequence[Value] | None) -> Values:
+    """Return label -> value of what is compared; the first is the reference.
+
+    Args:
+        wanted: as the user gave them; None = all choices, both answers, every whole
+            number of a short range, or the ends and the default of a longer one.
+
+    Raises:
+        InputError: no such knob or value, fewer than two, or the knob is fixed.
+    """
+    named = [k for k in space.space if k.name == knob]
+    if wanted is None:
+        if not named:
+            known = sorted({k.name for k in space.space})
+            raise InputError(
+                f"a knob of this study ({', '.join(known)})",
+                repr(knob),
+                suggestion(knob, known) + "`vision-tuner space STUDY` describes them",
+            )
+        values = usual_values(named[0])
+    else:
+        values = [checked(knob, value, space.space) for value in wanted]
+    distinct = {label(value): value for value in values}
+    if len(distinct) < 2:
+        raise InputError(
+            f"at least two values of {knob} to compare",
+            ", ".join(distinct) or "none",
+            "Pass --values A,B, or leave out its --fix",
+        )
+    return distinct
+
+
+def usual_values(knob: Any) -> list[Value]:
+    """Return the values of a knob one would compare, in its own order."""
+    kind = type(knob).__name__
+    if kind == "Fixed":
+        return [knob.value]
+    if kind == "Boolean":
+        return [False, True]
+    if kind == "Choice":
+        return list(knob.values)
+    low, high = knob.min_value, knob.max_value
+    if kind == "Int" and high - low < MOST_INT_VALUES:
+        return list(range(low, high + 1))
+    return sorted({low, knob.default, high})
+
+
+def label(value: Value) -> str:
+    """Return a value as it is written in tables, figures and folder names."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def base_values(
+    origin: str, space: Any, trials: Sequence[Trial], study: Study
+) -> tuple[str, Values]:
+    """Return the name and the values of the configuration to start from.
+
+    Args:
+        origin: `default`, `best` or a trial id.
+
+    Raises:
+        InputError: there is no such trial.
+    """
+    if origin == "default":
+        return "default", completed(space, {})
+    best = ranked([t for t in trials if t.state != "FAILED"], study.direction)
+    if origin == "best":
+        if not best:
+            raise InputError(
+                f"a search of {study.name} with a finished trial",
+                "none",
+                "Run `vision-tuner search` first, or pass --from default",
+            )
+        return best[0].trial_id, completed(space, best[0].values)
+    known = {trial.trial_id: trial for trial in trials}
+    if origin not in known:
+        raise InputError(
+            "--from default, best or a trial id",
+            repr(origin),
+            f"`vision-tuner trials {study.name}` lists the trials",
+        )
+    return origin, completed(space, known[origin].values)
+
+
+def differing(space: Any, current: Values, target: Values) -> list[str]:
+    """Return the knobs to set on the way from `current` to `target`.
+
+    Only those that are active in both: one that is not yet becomes so when the knob
+    it depends on has been set.
+    """
+    names = dict.fromkeys(knob.name for knob in space.space)
+    return [
+        name
+        for name in names
+        if name in current and name in target and current[name] != target[name]
+    ]
