@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets import PreparedDataset
+from search.datasets.images import resize_mask
 from search.datasets.sources import FOREGROUND, VOID
 from search.files import write_with
-from search.previews import blended, highlighted
+from search.previews import blended, highlighted, panel
 from search.report_drawing import BLUE, PNG_DOTS, VERMILLION, style
 
 Array = NDArray[Any]
@@ -68,13 +69,21 @@ def row_of(
     image: Array, target: Array, masks: Mapping[str, Array], index: int
 ) -> list[Array]:
     """Return the panels of one image, (height, width, 3) uint8 each."""
-    first, *others = [np.asarray(mask[index]) for mask in masks.values()]
+    image = panel(np.asarray(image))
+    first, *others = [enlarged(mask[index], image) for mask in masks.values()]
+    truth = enlarged(target == FOREGROUND, image)
     return [
-        np.asarray(image),
-        highlighted(image, target == FOREGROUND),
+        image,
+        highlighted(image, truth),
         *(highlighted(image, mask) for mask in (first, *others)),
         *(difference_of(image, mask, first) for mask in others),
     ]
+
+
+def enlarged(mask: Array, image: Array) -> Array:
+    """Return a mask at the size of a picture."""
+    resized: Array = resize_mask(mask.astype(np.uint8), *image.shape[:2])
+    return np.asarray(resized == 1)
 
 
 def difference_of(image: Array, mask: Array, reference: Array) -> Array:
@@ -101,10 +110,10 @@ def drawn_rows(rows: list[list[Array]], titles: list[str]) -> bytes:
     with style("gallery"):
         figure = Figure(figsize=(CELL * across, CELL * down + 0.6))
         grid = figure.subplots(down, across, squeeze=False)
-        for axes, panel in zip(
-            grid.flat, [p for row in rows for p in row], strict=True
+        for axes, picture in zip(
+            grid.flat, [cell for row in rows for cell in row], strict=True
         ):
-            axes.imshow(panel)
+            axes.imshow(picture)
             axes.set_axis_off()
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title, fontsize=8.5, loc="center")

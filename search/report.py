@@ -12,6 +12,7 @@ from search.errors import InputError
 from search.files import whole_file, write_text
 from search.paths import StudyPaths
 from search.report_blocks import Section
+from search.report_comparisons import comparisons_section
 from search.report_drawing import png_of
 from search.report_page import Page, html_page, markdown_page
 from search.report_records import StudyRecords, read_study_records
@@ -38,6 +39,7 @@ SECTIONS = (
     search_section,
     knobs_section,
     failures_section,
+    comparisons_section,
     finalists_section,
     ensemble_section,
     exports_section,

@@ -5,6 +5,7 @@ Both templates, HTML and Markdown, print the same blocks, so that they say the s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from search.live import duration, shown
@@ -118,7 +119,21 @@ class Pictures:
     pictures: list[Picture]
 
 
-Block = Text | Tiles | Facts | Code | Table | Pictures
+@dataclass(frozen=True)
+class Image:
+    """A PNG that a verb left beside its records: photographs with masks, say.
+
+    Attributes:
+        link: path relative to the report.
+    """
+
+    file: Path
+    link: str
+    title: str
+    caption: str
+
+
+Block = Text | Tiles | Facts | Code | Table | Pictures | Image
 
 
 @dataclass(frozen=True)

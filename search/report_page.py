@@ -44,7 +44,12 @@ def html_page(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"kind": block_kind, "svg": panel_svg, "clean": printable}
+    environment.filters |= {
+        "kind": block_kind,
+        "svg": panel_svg,
+        "data": data_address,
+        "clean": printable,
+    }
     script = (TEMPLATES / "report.js").read_text().strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html.jinja").render(
@@ -78,6 +83,11 @@ def block_kind(block: Block) -> str:
 def panel_svg(panel: Panel, picture: Picture, number: int) -> Markup:
     """Return a panel as SVG; matplotlib escapes the texts in it."""
     return Markup(svg_of(panel, picture, f"{picture.name}-{number}"))
+
+
+def data_address(file: Path) -> str:
+    """Return a PNG file as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
 def printable(text: str) -> str:

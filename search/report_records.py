@@ -1,9 +1,16 @@
 """All records of one study, read once, and the sums a report takes from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from search.comparisons import (
+    AblationPath,
+    Comparison,
+    read_comparison,
+    read_path,
+)
 from search.errors import InputError
 from search.files import read_json
 from search.paths import StudyPaths
@@ -30,6 +37,7 @@ class StudyRecords:
     Attributes:
         about: study.json.
         looks: entries of the test ledger, oldest first.
+        comparisons, ablations, galleries: file name without suffix -> what it holds.
     """
 
     study: Study
@@ -39,6 +47,9 @@ class StudyRecords:
     ensemble: Ensemble | None
     exports: list[Exported]
     looks: list[dict[str, Any]]
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    ablations: dict[str, AblationPath] = field(default_factory=dict)
+    galleries: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def best(self) -> list[Trial]:
@@ -104,6 +115,17 @@ def read_study_records(paths: StudyPaths) -> StudyRecords:
             ensemble=read_ensemble(paths.ensemble),
             exports=read_records(paths.manifest, Exported),
             looks=read_json(paths.test_ledger) if paths.test_ledger.exists() else [],
+            comparisons={
+                file.stem: read_comparison(file)
+                for file in sorted(paths.comparisons.glob("*-from-*.json"))
+            },
+            ablations={
+                file.stem: read_path(file)
+                for file in sorted(paths.comparisons.glob("path-to-*.json"))
+            },
+            galleries={
+                file.stem: file for file in sorted(paths.comparisons.glob("*.png"))
+            },
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

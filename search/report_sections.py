@@ -68,7 +68,9 @@ def answer(records: StudyRecords) -> str:
             " optimistic; the test set has not been read."
         )
     if not records.trials:
-        return "No result yet: no trial was begun."
+        made = len(records.comparisons) + len(records.ablations)
+        found = f" {counted(made, 'comparison')} below." if made else ""
+        return f"No search yet: no trial was begun.{found}"
     return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
 
 

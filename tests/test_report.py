@@ -415,7 +415,7 @@ def test_a_study_without_any_trial_has_a_sensible_page(tmp_path: Path) -> None:
     paths = write_study(tmp_path, trials=0)
     report([paths])
     page = read_page(paths).words()
-    assert "No result yet: no trial was begun." in page
+    assert "No search yet: no trial was begun." in page
     assert "The test set has not been read." in page
     assert "How to reproduce" in page
     assert not list(paths.figures.glob("*.png"))
