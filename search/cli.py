@@ -50,6 +50,7 @@ def options(
 for verb in (
     commands_look.studies,
     commands_look.data,
+    commands_look.init,
     commands_look.space,
     commands_make.search,
     commands_look.trials,

@@ -1,5 +1,7 @@
 """Commands that look: what there is, what it costs, what came out."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,7 +29,7 @@ from search.options import (
     Tuner,
     Weights,
 )
-from search.output import human, output
+from search.output import human, next_command, output
 from search.paths import study_paths
 
 
@@ -82,6 +84,32 @@ def data(
         say=console.print,
     )
     output(description, as_json, lambda console: print_data(description, console))
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images.")],
+    file: Annotated[Path, typer.Option(help="Where the study is written.")] = Path(
+        "study.toml"
+    ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.")
+    ] = False,
+    results_dir: ResultsDir = RESULTS,
+    logs_dir: LogsDir = LOGS,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a folder of images, say what is wrong, and write a study for it."""
+    from search.init import init, print_init
+
+    console = human(as_json)
+    found = init(folder, file, overwrite=overwrite, say=console.print)
+
+    def show(console: Console) -> None:
+        print_init(found, console)
+        next_command(console, f"search {shlex.quote(str(file))}")
+
+    output(found, as_json, show)
 
 
 def space(

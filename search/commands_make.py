@@ -10,6 +10,7 @@ from search.options import (
     LOGS,
     RESULTS,
     AsJson,
+    BalanceClasses,
     DataDir,
     Dataset,
     Epochs,
@@ -55,6 +56,7 @@ def search(
     seed: Seed = None,
     name: Name = None,
     skip_unreadable: SkipUnreadable = False,
+    balance_classes: BalanceClasses = False,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
@@ -84,6 +86,7 @@ def search(
             "max_parameters": max_parameters,
             "seed": seed,
             "skip_unreadable": skip_unreadable or None,
+            "balance_classes": balance_classes or None,
         },
         lambda name: study_paths(name, results_dir, logs_dir),
     )

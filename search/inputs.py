@@ -18,6 +18,7 @@ from search.files import write_text
 from search.paths import StudyPaths
 from search.records import Task
 from search.studies import Study, open_study, ready_made, suggestion
+from search.study_files import SUFFIX, read_study_file
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -186,7 +187,7 @@ def chosen_study(
     out is taken from study.json where there is one, else from the ready-made study.
 
     Args:
-        ready: a ready-made study, or the name of one that was searched.
+        ready: a ready-made study, the name of one that was searched, or a study file.
         options: fields of `Study` as given; None = not given.
 
     Raises:
@@ -199,6 +200,11 @@ def chosen_study(
             "`vision-tuner studies` lists the ready-made ones",
         )
     given = {key: value for key, value in options.items() if value is not None}
+    if ready is not None and ready.endswith(SUFFIX):
+        written = read_study_file(Path(ready))
+        name = name or written.pop("name", None)
+        dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
+        ready, given = None, {**written, **given}
     if ready is None:
         if dataset is None or hypermodel is None:
             raise InputError(

@@ -27,9 +27,14 @@ SkipUnreadable = Annotated[
     bool,
     typer.Option(help="Leave out image files that cannot be read, and count them."),
 ]
+BalanceClasses = Annotated[
+    bool,
+    typer.Option(help="Draw training images so that all classes are equally frequent."),
+]
 StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A searched study.")]
 ReadyMade = Annotated[
-    str | None, typer.Argument(metavar="STUDY", help="A ready-made study.")
+    str | None,
+    typer.Argument(metavar="STUDY", help="A ready-made study, or a study.toml."),
 ]
 Dataset = Annotated[
     str | None,

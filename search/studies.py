@@ -42,6 +42,7 @@ class Study:
             limit where there is a GPU, else what trains in a minute or so.
         skip_unreadable: leave image files out that cannot be read.
         max_parameters: networks with more are infeasible; None = no limit.
+        balance_classes: draw training images so that all classes are equally frequent.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Study:
     max_flops: float | None = None
     max_parameters: int | None = None
     skip_unreadable: bool = False
+    balance_classes: bool = False
 
 
 # What may differ between two runs of the same command: a search can be extended or

@@ -26,6 +26,7 @@ from search.checkpoints import (
     save_checkpoint,
 )
 from search.datasets import PreparedDataset, open_prepared
+from search.epoch_order import epoch_order
 from search.errors import InfeasibleError, InputError
 from search.events import EventWriter
 from search.files import write_array
@@ -152,8 +153,8 @@ def train_epochs(
     with EventWriter.opened(order, standing.epochs) as events:
         while must_train(standing, order, study):
             started = time.perf_counter()
-            rng = np.random.default_rng([order.seed, standing.epochs])
-            turn = rng.permutation(len(images))
+            labels = targets if study.balance_classes else None
+            turn = epoch_order(order.seed, standing.epochs, len(images), labels)
             logs = fit_epoch(
                 model, images[turn], targets[turn], validation, batch_size, standing
             )

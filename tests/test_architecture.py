@@ -14,7 +14,7 @@ VERBS = {
     for path in ROOT.glob("search/*.py")
     if path.stem
     in {
-        "studies", "data", "space", "search", "trials", "finalize", "compare",
+        "studies", "data", "init", "space", "search", "trials", "finalize", "compare",
         "export", "predict", "report", "board", "demo",
     }
 }  # fmt: skip

@@ -1,0 +1,67 @@
+"""study.toml: a study written down, to be read by people and run by `search`."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.errors import InputError
+from search.records import Value
+from search.studies import Study, suggestion
+
+SUFFIX = ".toml"
+# Decided by the others, or by where it runs.
+LEFT_OUT = ("task", "objective", "direction", "fixed", "data_dir", "budget_seconds")
+KEYS = tuple(
+    field.name for field in dataclasses.fields(Study) if field.name not in LEFT_OUT
+)
+REQUIRED = ("dataset", "hypermodel")
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """Return the fields of `Study` that a file sets; `fixed` holds the knobs.
+
+    A dataset that is a folder is relative to the file.
+
+    Raises:
+        InputError: there is no such file, it is no TOML, or a key is not known.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            "a study file", f"{path}: {error.strerror}", "Check the path"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("a TOML file", f"{path}: {error}", "Mend that line") from error
+    settings = dict(content.get("study", {}))
+    unknown = [key for key in content if key not in ("study", "fixed")]
+    unknown += [key for key in settings if key not in KEYS]
+    if unknown:
+        raise InputError(
+            f"the keys {', '.join(KEYS)} in [study] of {path}, and [fixed]",
+            repr(unknown[0]),
+            suggestion(unknown[0], KEYS) + "Remove or correct it",
+        )
+    missing = [key for key in REQUIRED if key not in settings]
+    if missing:
+        raise InputError(f"{missing[0]} in [study] of {path}", "none", "Add it")
+    folder = path.parent / str(settings["dataset"])
+    if folder.is_dir():
+        settings["dataset"] = str(folder)
+    return settings | {"fixed": dict(content.get("fixed", {}))}
+
+
+def study_file_text(
+    settings: Mapping[str, Value], comments: Mapping[str, str], heading: list[str]
+) -> str:
+    """Return a study file with a comment behind each key that has one."""
+    lines = [f"# {line}".rstrip() for line in heading] + ["", "[study]"]
+    for key, value in settings.items():
+        # A JSON string, number or truth value is one of TOML too.
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        comment = comments.get(key)
+        lines.append(f"{line}  # {comment}" if comment else line)
+    return "\n".join([*lines, "", "[fixed]", "# knob = value", ""])
