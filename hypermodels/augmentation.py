@@ -14,8 +14,15 @@ from typing import Any
 
 import keras
 
+from hypermodels.rand_augment import (
+    LUMA,
+    MAX_VALUE,
+    draw_operations,
+    move_points,
+    recolour,
+)
+
 VOID = 255
-MAX_VALUE = 255.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Recipe:
         scale: smallest and largest factor; a random window is kept (scale and crop).
         rotation_degrees: largest rotation either way.
         colour: largest relative change of brightness, contrast and saturation.
+        rand_augment: two operations an image, drawn from a list (Cubuk et al. 2020).
         erasing: probability that a rectangle of 2-33% is replaced by one colour
             (Zhong et al. 2017, Random Erasing).
         mixing: `mixup` (Zhang et al. 2018) or `cutmix` (Yun et al. 2019) of labels.
@@ -38,6 +46,7 @@ class Recipe:
     scale: tuple[float, float] = (1.0, 1.0)
     rotation_degrees: float = 0.0
     colour: float = 0.0
+    rand_augment: bool = False
     erasing: float = 0.0
     mixing: str = "none"
 
@@ -45,6 +54,7 @@ class Recipe:
     def moves(self) -> bool:
         return bool(
             self.flips
+            or self.rand_augment
             or self.shift_fraction
             or self.rotation_degrees
             or self.scale != (1.0, 1.0)
@@ -56,13 +66,11 @@ CLASSIFICATION: dict[str, Recipe] = {
     "none": Recipe(flips=False),
     "flip": Recipe(),
     "flip_crop": Recipe(shift_fraction=1 / 8),
+    "colour": Recipe(shift_fraction=1 / 8, colour=0.3),
     "strong": Recipe(
-        shift_fraction=1 / 8,
-        scale=(0.8, 1.25),
-        rotation_degrees=15.0,
-        colour=0.3,
-        erasing=0.25,
+        shift_fraction=1 / 8, scale=(0.8, 1.25), rotation_degrees=15.0, colour=0.3
     ),
+    "rand_augment": Recipe(shift_fraction=1 / 8, rand_augment=True),
 }
 
 SEGMENTATION: dict[str, Recipe] = {
@@ -73,10 +81,16 @@ SEGMENTATION: dict[str, Recipe] = {
 }
 
 MIXING = ("none", "mixup", "cutmix")
+ERASING = (0.0, 0.25, 0.5)
 
 
 def make_augmentation(
-    task: str, level: str, mixing: str = "none", num_classes: int = 2
+    task: str,
+    level: str,
+    *,
+    mixing: str = "none",
+    erasing: float = 0.0,
+    num_classes: int = 2,
 ) -> "Augmentation | None":
     """Return the layer for one level, or None where nothing is augmented."""
     levels = CLASSIFICATION if task == "classification" else SEGMENTATION
@@ -84,7 +98,7 @@ def make_augmentation(
         raise ValueError(f"Expected one of {list(levels)}. Received: {level!r}.")
     if mixing not in MIXING:
         raise ValueError(f"Expected one of {list(MIXING)}. Received: {mixing!r}.")
-    recipe = replace(levels[level], mixing=mixing)
+    recipe = replace(levels[level], mixing=mixing, erasing=erasing)
     if recipe == levels["none"]:
         return None
     return Augmentation(recipe, task=task, num_classes=num_classes)
@@ -109,13 +123,19 @@ class Augmentation(keras.layers.Layer):
     def call(self, images: Any, targets: Any) -> tuple[Any, Any]:
         recipe, seed = self.recipe, self.seed_generator
         images = keras.ops.cast(images, "float32")
+        count, height, width = keras.ops.shape(images)[:3]
+        drawn = draw_operations(count, seed) if recipe.rand_augment else []
         if recipe.moves:
             points = source_points(images, recipe, seed)
+            if drawn:
+                points = move_points(*points, height, width, drawn)
             images = sample_bilinear(images, *points)
             if self.task == "segmentation":
                 targets = sample_nearest(targets, *points, fill=VOID)
         if recipe.colour:
             images = jitter_colour(images, recipe.colour, seed)
+        if drawn:
+            images = recolour(images, drawn)
         if recipe.erasing:
             images = erase(images, recipe.erasing, seed)
         if recipe.mixing != "none":
@@ -242,8 +262,7 @@ def jitter_colour(images: Any, strength: float, seed: Any) -> Any:
     images = images * factor()
     mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
     images = mean + (images - mean) * factor()
-    # ITU-R BT.601 luma.
-    luma = ops.convert_to_tensor([0.299, 0.587, 0.114], dtype="float32")
+    luma = ops.convert_to_tensor(LUMA, dtype="float32")
     grey = ops.sum(images * luma, axis=-1, keepdims=True)
     images = grey + (images - grey) * factor()
     return ops.clip(images, 0.0, MAX_VALUE)

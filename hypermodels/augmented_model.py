@@ -1,13 +1,36 @@
-"""A functional Keras model that augments its training batches inside the step.
+"""A functional Keras model that augments its batches and changes between its epochs.
 
 Augmentation inside the compiled step costs no second pipeline, runs where the network
 runs, and its random state is a variable of the model: the arrays of `model.variables`
 and `model.optimizer.variables`, assigned to a fresh model, continue a training exactly.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+from hypermodels.optimizers import plateau_scale
+
+History = Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class EpochRules:
+    """What changes between epochs, as functions of the epoch and the history.
+
+    Attributes:
+        plateau_patience: epochs without a smaller `val_loss` that reduce the learning
+            rate, where the schedule is `reduce_on_plateau`.
+        waiting: batch normalisations of a backbone that learns later than the head;
+            meanwhile they use, and keep, their pretrained statistics.
+        wait_epochs: how long it waits.
+    """
+
+    plateau_patience: int | None = None
+    waiting: tuple[keras.layers.BatchNormalization, ...] = ()
+    wait_epochs: int = 0
 
 
 class AugmentedModel(keras.Model):
@@ -17,6 +40,7 @@ class AugmentedModel(keras.Model):
         inputs, outputs: as of `keras.Model`.
         augmentation: layer `(images, targets) -> (images, targets)`, or None. It is no
             part of the graph: `inference_model` holds built-in layers only.
+        rules: what `begin_epoch` changes.
     """
 
     def __init__(
@@ -24,10 +48,12 @@ class AugmentedModel(keras.Model):
         inputs: Any,
         outputs: Any,
         augmentation: keras.layers.Layer | None = None,
+        rules: EpochRules | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(inputs, outputs, **kwargs)
         self.augmentation = augmentation
+        self.rules = rules or EpochRules()
 
     def train_step(self, *arguments: Any) -> Any:
         """Augment a batch, then train on it.
@@ -52,6 +78,34 @@ class AugmentedModel(keras.Model):
             for variable, value in zip(variables, non_trainable, strict=True)
         ]
         return super().train_step((trainable, non_trainable, *rest), data)
+
+    def begin_epoch(self, epoch: int, history: History) -> None:
+        """Set what depends on the epoch; to be called before each one.
+
+        Args:
+            epoch: epochs finished before, over the trial's whole life.
+            history: Keras' logs of these epochs.
+        """
+        changed = self._set_waiting(epoch < self.rules.wait_epochs)
+        if self.rules.plateau_patience is not None:
+            losses = history.get("val_loss", [])
+            scale = plateau_scale(losses, self.rules.plateau_patience)
+            changed |= scale != self.optimizer.trial_schedule.scale
+            self.optimizer.trial_schedule.scale = scale
+        if changed and self.train_function is not None:
+            self.make_train_function(force=True)
+
+    def _set_waiting(self, waits: bool) -> bool:
+        """Put the waiting normalisations into inference mode, or out of it."""
+        changed = False
+        for layer in self.rules.waiting:
+            changed |= layer.trainable == waits
+            layer.trainable = not waits
+            # The optimiser knows these; it holds their step at zero meanwhile.
+            for variable in (layer.gamma, layer.beta):
+                if variable is not None:
+                    variable.trainable = True
+        return changed
 
     def _augmented(self, data: Any) -> Any:
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(data)

@@ -19,6 +19,7 @@ from hypermodels.optimizers import Values
 SGD_200_EPOCHS: Values = {
     "augmentation": "flip_crop",
     "mixing": "none",
+    "erasing_probability": 0.0,
     "batch_size": 128,
     "label_smoothing": 0.0,
     "weight_averaging": False,
@@ -86,6 +87,7 @@ class Convnet(ImageHyperModel):
             "augmentation", list(augmentation.CLASSIFICATION), default="flip_crop"
         )
         hp.Choice("mixing", list(augmentation.MIXING))
+        hp.Choice("erasing_probability", list(augmentation.ERASING))
         # === Training ===
         self.draw_batch_size(hp, 16, 32, 64, 128, 256)
         hp.Choice("label_smoothing", [0.0, 0.1])

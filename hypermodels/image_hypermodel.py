@@ -11,7 +11,7 @@ import numpy as np
 
 from hypermodels import losses, metrics, optimizers
 from hypermodels.augmentation import make_augmentation
-from hypermodels.augmented_model import AugmentedModel
+from hypermodels.augmented_model import AugmentedModel, EpochRules
 from hypermodels.optimizers import Values
 
 
@@ -41,7 +41,10 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
     task: ClassVar[Literal["classification", "segmentation"]]
     objective: ClassVar[str]
     direction: ClassVar[Literal["max", "min"]] = "max"
+    # Configurations known by name: knob -> value; what is left out is at its default.
     baselines: ClassVar[dict[str, Values]] = {}
+    # Values no tuner draws, but which can be asked for by fixing the knob.
+    on_request: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     def __init__(
         self,
@@ -110,9 +113,11 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
             augmentation=make_augmentation(
                 self.task,
                 values["augmentation"],
-                values.get("mixing", "none"),
-                self.num_classes,
+                mixing=values.get("mixing", "none"),
+                erasing=values.get("erasing_probability", 0.0),
+                num_classes=self.num_classes,
             ),
+            rules=self.epoch_rules(values, network),
             name=type(self).__name__.lower(),
         )
         model.compile(
@@ -129,7 +134,8 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
         images = args[0] if args else kwargs.get("x")
         if isinstance(images, np.ndarray) or keras.ops.is_tensor(images):
             kwargs.setdefault("batch_size", self.batch_size(hp.values))
-        return model.fit(*args, **kwargs)
+        callbacks = [*(kwargs.pop("callbacks", None) or []), BetweenEpochs()]
+        return model.fit(*args, callbacks=callbacks, **kwargs)
 
     def batch_size(self, values: Values) -> int:
         """Return the images per training step of one configuration."""
@@ -138,6 +144,26 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
     def steps_per_epoch(self, values: Values) -> int:
         """Return the training steps of one epoch."""
         return math.ceil(self.train_size / self.batch_size(values))
+
+    def wait_epochs(self, values: Values) -> int:
+        """Return the epochs in which only the head of a network learns."""
+        fraction = values.get("head_first_fraction", 0.0)
+        return max(1, round(fraction * self.epochs)) if fraction else 0
+
+    def epoch_rules(self, values: Values, network: Network) -> EpochRules:
+        """Return what changes between the epochs of a trial."""
+        on_plateau = values["schedule"] == "reduce_on_plateau"
+        wait_epochs = self.wait_epochs(values)
+        norms = [
+            layer
+            for layer in network.pretrained_layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        return EpochRules(
+            optimizers.plateau_patience(self.epochs) if on_plateau else None,
+            tuple(norms) if wait_epochs else (),
+            wait_epochs,
+        )
 
     def make_optimizer(
         self, values: Values, network: Network
@@ -151,12 +177,12 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
             for layer in network.pretrained_layers
             for variable in layer.trainable_variables
         ]
-        if slow and "backbone_rate_fraction" in values:
-            slow_part = optimizers.SlowPart(
-                slow,
-                values["backbone_rate_fraction"],
-                round(values["head_first_fraction"] * steps),
-            )
+        fraction = values.get(
+            "backbone_rate_fraction", values.get("deep_backbone_rate_fraction")
+        )
+        if slow and fraction is not None:
+            wait_steps = self.wait_epochs(values) * epoch_steps
+            slow_part = optimizers.SlowPart(slow, fraction, wait_steps)
         return optimizers.make_optimizer(
             values,
             steps=steps,
@@ -175,6 +201,20 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
         if self.task == "segmentation":
             return metrics.segmentation_metrics()
         return metrics.classification_metrics(self.num_classes)
+
+
+class BetweenEpochs(keras.callbacks.Callback):
+    """Calls `AugmentedModel.begin_epoch` in a plain `fit`."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.history: dict[str, list[float | None]] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.begin_epoch(epoch, self.history)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)
 
 
 def checked_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

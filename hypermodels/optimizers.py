@@ -1,7 +1,8 @@
 """Optimisers and learning-rate schedules, as knobs and as what they make.
 
-Schedules are functions of the training step over a trial's whole life (epochs x steps):
-a trial that is continued, or promoted, goes on where it was.
+Schedules are functions of the training step over a trial's whole life (epochs x steps),
+and `reduce_on_plateau` of its recorded history besides: a trial that is continued, or
+promoted, goes on where it was.
 """
 
 import math
@@ -20,7 +21,10 @@ OPTIMIZERS: dict[str, type] = {
     "rmsprop": keras.optimizers.RMSprop,
     "sgd": keras.optimizers.SGD,
 }
-SCHEDULES = ("cosine", "constant", "step", "one_cycle")
+SCHEDULES = ("cosine", "constant", "step", "one_cycle", "reduce_on_plateau")
+# Keras' ReduceLROnPlateau.
+PLATEAU_FACTOR = 0.1
+PLATEAU_MIN_DELTA = 1e-4
 
 
 def draw_optimizer(
@@ -49,7 +53,8 @@ def draw_optimizer(
             draw_rate(hp, "sgd_learning_rate", sgd_learning_rate)
             hp.Float("sgd_weight_decay", 1e-5, 1e-2, sampling="log", default=5e-4)
     hp.Choice("schedule", list(SCHEDULES))
-    with hp.conditional_scope("schedule", ["cosine", "constant", "step"]):
+    warmed_up = [name for name in SCHEDULES if name != "one_cycle"]
+    with hp.conditional_scope("schedule", warmed_up):
         hp.Choice("warmup_fraction", [0.0, 0.05, 0.1], default=0.05)
 
 
@@ -65,11 +70,14 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
     hundredth from three quarters of the steps (He et al. 2016, section 4.2).
     `one_cycle`: from 1/25 up to the peak in 30% of the steps, then by a cosine to zero
     (Smith & Topin 2018, with the numbers of PyTorch's OneCycleLR).
+    `reduce_on_plateau`: times `scale`, which is set between epochs (`plateau_scale`).
 
     Args:
         peak: largest learning rate.
         warmup_fraction: share of the steps of a linear rise from zero.
     """
+
+    scale = 1.0
 
     def __init__(
         self, kind: str, peak: float, steps: int, warmup_fraction: float = 0.0
@@ -92,12 +100,12 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rise = ops.minimum((step + 1.0) / (warmup * self.steps), 1.0)
         else:
             rise = 1.0
-        return self.peak * rise * self.shape(progress)
+        return self.peak * self.scale * rise * self.shape(progress)
 
     def shape(self, progress: Any) -> Any:
         """Return the decay at `progress` (0-1 of all steps), 1 before it sets in."""
         ops = keras.ops
-        if self.kind == "constant":
+        if self.kind in ("constant", "reduce_on_plateau"):
             return ops.ones_like(progress)
         if self.kind == "step":
             late = ops.where(progress < 0.75, 0.1, 0.01)
@@ -113,6 +121,28 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "steps": self.steps,
             "warmup_fraction": self.warmup_fraction,
         }
+
+
+def plateau_scale(losses: Sequence[float | None], patience: int) -> float:
+    """Return the learning rate over its peak after epochs with these losses.
+
+    A tenth each time the loss has not fallen for `patience` epochs: what Keras'
+    ReduceLROnPlateau does, as a function of the history alone.
+    """
+    least, waited, scale = math.inf, 0, 1.0
+    for loss in losses:
+        if loss is not None and loss < least - PLATEAU_MIN_DELTA:
+            least, waited = loss, 0
+            continue
+        waited += 1
+        if waited >= patience:
+            scale, waited = scale * PLATEAU_FACTOR, 0
+    return scale
+
+
+def plateau_patience(epochs: int) -> int:
+    """Return a tenth of a trial's epochs, at least 2."""
+    return max(2, round(epochs / 10))
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,7 @@ def make_optimizer(
         }
     base = OPTIMIZERS[values["optimizer"]]
     optimizer = (slowed(base, slow_part) if slow_part else base)(**options)
+    optimizer.trial_schedule = options["learning_rate"]
     if "weight_decay" in options:
         # Goyal et al. 2017, section 5.1: neither scales nor biases are decayed.
         optimizer.exclude_from_weight_decay(

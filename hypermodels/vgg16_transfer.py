@@ -16,6 +16,20 @@ from hypermodels import augmentation, backbones, blocks, optimizers
 from hypermodels.image_hypermodel import ImageHyperModel, Network
 from hypermodels.optimizers import Values
 
+# Chollet 2021, section 8.3: the head and its training, for all three regimes.
+BOOK_HEAD: Values = {
+    "pooling": "flatten",
+    "dense_units": 256,
+    "dropout_rate": 0.5,
+    "augmentation": "flip",
+    "mixing": "none",
+    "erasing_probability": 0.0,
+    "label_smoothing": 0.0,
+    "optimizer": "rmsprop",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup_fraction": 0.0,
+}
 INPUT_SIZES = (32, 64, 96, 128, 160, 192, 224)
 
 
@@ -25,11 +39,21 @@ class VGG16Transfer(ImageHyperModel):
     task = "classification"
     objective = "val_accuracy"
     baselines: ClassVar[dict[str, Values]] = {
-        "feature_extraction": {"unfrozen_blocks": 0},
-        "fine_tuning": {
+        "feature_extraction": {**BOOK_HEAD, "unfrozen_blocks": 0},
+        "upper_block": {
+            **BOOK_HEAD,
             "unfrozen_blocks": 1,
-            "backbone_rate_fraction": 0.1,
+            "backbone_rate_fraction": 0.01,
             "head_first_fraction": 0.25,
+        },
+        "everything": {
+            **BOOK_HEAD,
+            "unfrozen_blocks": 5,
+            "deep_backbone_rate_fraction": 0.03,
+            "head_first_fraction": 0.1,
+            "optimizer": "adam",
+            "schedule": "cosine",
+            "warmup_fraction": 0.05,
         },
     }
 
@@ -45,6 +69,7 @@ class VGG16Transfer(ImageHyperModel):
         # === Data ===
         hp.Choice("augmentation", list(augmentation.CLASSIFICATION), default="flip")
         hp.Choice("mixing", list(augmentation.MIXING))
+        hp.Choice("erasing_probability", list(augmentation.ERASING))
         # === Training ===
         self.draw_batch_size(hp, 16, 32, 64, 128)
         hp.Choice("label_smoothing", [0.0, 0.1])
@@ -97,14 +122,27 @@ def draw_backbone(
             usual = known or (0.35 if from_scratch else 1.0)
             hp.Choice("alpha", alphas, default=usual)
     hp.Int("unfrozen_blocks", 0, 5, default=5 if from_scratch else 1)
-    with hp.conditional_scope("unfrozen_blocks", [1, 2, 3, 4, 5]):
+    draw_backbone_rate(hp, from_scratch=from_scratch)
+
+
+def draw_backbone_rate(hp: kt.HyperParameters, *, from_scratch: bool) -> None:
+    """Declare how slowly and how late the unfrozen part learns.
+
+    The more of a pretrained network learns, the more general the features that a large
+    step would destroy (Howard & Ruder 2018): its rates lie lower from three blocks on.
+    """
+    upper, deep = (1.0, 1.0) if from_scratch else (0.1, 0.03)
+    with hp.conditional_scope("unfrozen_blocks", [1, 2]):
+        hp.Float("backbone_rate_fraction", 0.01, 1.0, sampling="log", default=upper)
+    with hp.conditional_scope("unfrozen_blocks", [3, 4, 5]):
         hp.Float(
-            "backbone_rate_fraction",
-            0.01,
-            1.0,
+            "deep_backbone_rate_fraction",
+            0.001,
+            1.0 if from_scratch else 0.3,
             sampling="log",
-            default=1.0 if from_scratch else 0.1,
+            default=deep,
         )
+    with hp.conditional_scope("unfrozen_blocks", [1, 2, 3, 4, 5]):
         hp.Choice(
             "head_first_fraction",
             [0.0, 0.1, 0.25],

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from search.checkpoints import BEST, LAST
@@ -83,7 +83,8 @@ def finalist_order(
     return Order(
         order_id=finalist_id,
         job="train",
-        study=asdict(study),
+        # It met the limit as a trial; a second measurement must not lose it.
+        study=asdict(replace(study, max_latency_ms=None)),
         data_folder=str(data_folder),
         folder=str(paths.finalist(finalist_id)),
         logs=str(paths.logs / "finalists" / finalist_id),

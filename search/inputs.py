@@ -66,6 +66,10 @@ def check_study(study: Study) -> Study:
             raise InputError(
                 f"{option} of at least 1", value, f"Choose a larger {option}"
             )
+    if study.max_latency_ms is not None and not study.max_latency_ms > 0:
+        raise InputError(
+            "--max-latency-ms above 0", study.max_latency_ms, "Choose a larger one"
+        )
     if study.seed < 0:
         raise InputError("--seed of at least 0", study.seed, "Choose another --seed")
     if study.weights not in ("imagenet", "none") and not Path(study.weights).is_file():

@@ -74,6 +74,14 @@ MaxFlops = Annotated[
 MaxParameters = Annotated[
     int | None, typer.Option(help="Networks with more are infeasible.")
 ]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms",
+        help="Networks slower than that are infeasible: one image forward, median of"
+        " several runs, measured before training on the worker's share of the machine.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Of splits, tuner and training.")]
 Name = Annotated[
     str | None, typer.Option(help="Name of the study; default: that of STUDY.")

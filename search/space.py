@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
+from rich.table import Table
 
-from hypermodels.knobs import KNOBS
 from search.backend import load_keras
 from search.inputs import check_study, prepared_data
+from search.live import duration
 from search.oracles import check_tuner, planned
-from search.spaces import condition_of, declare_space, range_of
+from search.predicted import epoch_seconds
+from search.spaces import declare_space, described
 from search.studies import Study
 from search.training import make_hypermodel
 
@@ -27,45 +27,67 @@ def space(study: Study, data_dir: Path | None) -> dict[str, Any]:
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     declared = declare_space(hypermodel, study.fixed)
-    plan = planned(study)
+    trials, epochs = planned(study) or (None, None)
+    seconds = epoch_seconds(study, hypermodel, declared, data)
     return {
         "study": study.name,
         "hypermodel": study.hypermodel,
-        "knobs": [
-            {
-                "name": knob.name,
-                "kind": type(knob).__name__.lower(),
-                "range": range_of(knob),
-                "default": knob.default,
-                "condition": condition_of(knob),
-                "source": KNOBS.get(knob.name, ""),
-            }
-            for knob in declared.space
-        ],
+        "knobs": described(declared, hypermodel),
+        "baselines": hypermodel.baselines,
         "tuner": study.tuner,
         "epochs": study.epochs,
-        "predicted_trials": plan and plan[0],
-        "predicted_epochs": plan and plan[1],
+        "predicted_trials": trials,
+        "predicted_epochs": epochs,
+        "predicted_epoch_seconds": round(seconds, 3),
+        "predicted_seconds": epochs and round(seconds * epochs, 1),
     }
 
 
 def print_space(description: dict[str, Any], console: Console) -> None:
-    """Print the space, a knob a paragraph: range, default, condition, source."""
-    for knob in description["knobs"]:
-        default = knob["default"]
-        text = f"{default:g}" if isinstance(default, float) else str(default)
-        line = Text(knob["name"], style="bold")
-        line.append(f"  {knob['range']}", style="default")
-        if knob["kind"] != "fixed":
-            line.append(f"  (default {text})", style="dim")
-        if knob["condition"]:
-            line.append(f"  only when {knob['condition']}", style="dim")
-        console.print(line)
-        if knob["source"]:
-            console.print(Padding(Text(knob["source"], style="dim"), (0, 0, 0, 4)))
-    if description["predicted_trials"] is not None:
-        console.print(
-            f"{description['tuner']}: {description['predicted_trials']} trials,"
-            f" {description['predicted_epochs']} epochs in all,"
-            f" at most {description['epochs']} a trial"
-        )
+    """Print the space as two tables, what can be drawn and why; then the cost."""
+    knobs = description["knobs"]
+    ranges = Table("knob", "range", "default", "only when", box=None, pad_edge=False)
+    sources = Table("knob", "what it is", "source", box=None, pad_edge=False)
+    for table in (ranges, sources):
+        table.columns[0].no_wrap = True
+        table.columns[0].style = "bold"
+        table.columns[-1].style = "dim"
+    for knob in knobs:
+        default = "" if knob["kind"] == "fixed" else shown_value(knob["default"])
+        ranges.add_row(knob["name"], range_text(knob), default, knob["condition"])
+        sources.add_row(knob["name"], knob["about"], knob["source"])
+    for table in (ranges, sources):
+        console.print(table, highlight=False)
+        console.print()
+    if description["baselines"]:
+        names = ", ".join(description["baselines"])
+        console.print(f"baselines: {names}", highlight=False)
+    console.print(cost_text(description), highlight=False)
+
+
+def range_text(knob: dict[str, Any]) -> str:
+    """Return a knob's range, with the values that are there on request."""
+    extra = [shown_value(value) for value in knob.get("on_request", ())]
+    asked = f" ({', '.join(extra)} by --fix)" if extra else ""
+    return f"{knob['range']}{asked}"
+
+
+def shown_value(value: Any) -> str:
+    """Return a default as it is typed: `0.001`, `true`, `cosine`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cost_text(description: dict[str, Any]) -> str:
+    """Say what the search will cost, as far as that is known."""
+    epoch = duration(description["predicted_epoch_seconds"])
+    measured = f"an epoch of the default network takes about {epoch} here"
+    if description["predicted_trials"] is None:
+        return f"{description['tuner']}: {measured}"
+    return (
+        f"{description['tuner']}: {description['predicted_trials']} trials,"
+        f" {description['predicted_epochs']} epochs in all, at most"
+        f" {description['epochs']} a trial; {measured},"
+        f" so all about {duration(description['predicted_seconds'])}"
+    )

@@ -22,7 +22,11 @@ def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:
     declared = keras_tuner.HyperParameters()
     hypermodel.declare(declared)
     knobs = declared.space
-    settled = {name: checked(name, value, knobs) for name, value in fixed.items()}
+    extra = on_request(hypermodel)
+    settled = {
+        name: checked(name, value, knobs, extra.get(name, ()))
+        for name, value in fixed.items()
+    }
     space = keras_tuner.HyperParameters()
     for knob in knobs:
         if can_be_active(knob, settled):
@@ -34,8 +38,41 @@ def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:
     return space
 
 
-def checked(name: str, value: Value, knobs: list[Any]) -> Value:
+def on_request(hypermodel: Any) -> dict[str, tuple[Value, ...]]:
+    """Return the values of knobs that no tuner draws, but that can be fixed."""
+    return dict(getattr(hypermodel, "on_request", {}))
+
+
+def described(space: Any, hypermodel: Any) -> list[dict[str, Any]]:
+    """Return each knob of a declared space as a row: range, default, condition."""
+    from hypermodels.knobs import KNOBS
+
+    rows = []
+    for knob in space.space:
+        about, source = KNOBS.get(knob.name, ("", ""))
+        row = {
+            "name": knob.name,
+            "kind": type(knob).__name__.lower(),
+            "range": range_of(knob),
+            "default": knob.default,
+            "condition": condition_of(knob),
+            "about": about,
+            "source": source,
+        }
+        extra = on_request(hypermodel).get(knob.name)
+        if extra and row["kind"] != "fixed":
+            row["on_request"] = list(extra)
+        rows.append(row)
+    return rows
+
+
+def checked(
+    name: str, value: Value, knobs: list[Any], extra: tuple[Value, ...] = ()
+) -> Value:
     """Return `value` as the knob's own type.
+
+    Args:
+        extra: values outside its range that are accepted too.
 
     Raises:
         InputError: there is no such knob, or the value is outside its range.
@@ -48,6 +85,9 @@ def checked(name: str, value: Value, knobs: list[Any]) -> Value:
             repr(name),
             suggestion(name, known) + "`vision-tuner space STUDY` describes them",
         )
+    for known_value in extra:
+        if str(known_value) == str(value):
+            return known_value
     for knob in named:
         accepted = accept(knob, value)
         if accepted is not None:

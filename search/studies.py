@@ -43,6 +43,8 @@ class Study:
         skip_unreadable: leave image files out that cannot be read.
         max_parameters: networks with more are infeasible; None = no limit.
         balance_classes: draw training images so that all classes are equally frequent.
+        max_latency_ms: networks slower than that are infeasible (one image forward,
+            measured where the trial trains); None = no limit.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Study:
     budget_seconds: float | None = None
     max_flops: float | None = None
     max_parameters: int | None = None
+    max_latency_ms: float | None = None
     skip_unreadable: bool = False
     balance_classes: bool = False
 

@@ -83,6 +83,24 @@ def check_size(model: Any, study: Study) -> None:
             )
 
 
+def check_latency(model: Any, study: Study) -> None:
+    """Raise InfeasibleError where a network is slower than the study allows.
+
+    Measured once, before the first epoch: a measurement differs from run to run, and
+    must not end a trial that has begun.
+    """
+    from hypermodels.cost import latency_ms
+
+    if study.max_latency_ms is None:
+        return
+    latency = latency_ms(model)
+    if latency > study.max_latency_ms:
+        raise InfeasibleError(
+            f"{latency:.3g} ms an image, more than"
+            f" --max-latency-ms {study.max_latency_ms:.3g}"
+        )
+
+
 def all_variables(model: Any) -> list[Any]:
     """Return every variable that decides how training goes on."""
     return [*model.variables, *model.optimizer.variables]
@@ -147,6 +165,8 @@ def train_epochs(
     model = build_model(order, hypermodel)
     if standing.epochs:
         load_variables(Path(order.folder) / LAST, all_variables(model))
+    else:
+        check_latency(model, study)
     images, targets = data.open_train(study.task, study.limit_train, study.seed)
     validation = data.open("validation", study.task)
     batch_size = hypermodel.batch_size(order.values)
@@ -182,6 +202,7 @@ def fit_epoch(
         NotFiniteError: the training loss is NaN or infinite.
     """
     epoch = standing.epochs
+    model.begin_epoch(epoch, standing.history)
     result = model.fit(
         images,
         targets,

@@ -160,7 +160,7 @@ def test_mixup_labels_are_the_weights_of_the_images() -> None:
 @pytest.mark.parametrize("level", list(CLASSIFICATION))
 def test_every_level_of_classification_keeps_labels(level: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), "uint8")
-    layer = make_augmentation("classification", level, "none", 10)
+    layer = make_augmentation("classification", level, num_classes=10)
     if level == "none":
         assert layer is None
         return
@@ -174,7 +174,7 @@ def test_every_level_of_classification_keeps_labels(level: str) -> None:
 @pytest.mark.parametrize(("level", "mixing"), [("flop", "none"), ("flip", "cut")])
 def test_unknown_levels_are_refused(level: str, mixing: str) -> None:
     with pytest.raises(ValueError, match=r"Expected one of .* Received: "):
-        make_augmentation("classification", level, mixing)
+        make_augmentation("classification", level, mixing=mixing)
 
 
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])

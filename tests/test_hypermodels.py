@@ -27,11 +27,15 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 KNOBS = {
     "convnet": "stages blocks_per_stage base_filters convolution residual "
-    "normalization dropout_rate augmentation mixing label_smoothing optimizer "
+    "normalization activation downsampling squeeze_excitation stochastic_depth_rate "
+    "width_growth weight_averaging dropout_rate augmentation mixing "
+    "erasing_probability label_smoothing optimizer "
     "learning_rate sgd_learning_rate weight_decay schedule warmup_fraction batch_size",
     "vgg16_transfer": "backbone unfrozen_blocks backbone_rate_fraction input_size "
-    "head_first_fraction pooling dense_units dropout_rate augmentation optimizer",
-    "unet": "depth base_filters convolution residual skip upsampling transpose_kernel "
+    "deep_backbone_rate_fraction head_first_fraction pooling dense_units dropout_rate "
+    "augmentation mixing erasing_probability optimizer schedule",
+    "unet": "stem_stride depth base_filters convolutions_per_level convolution "
+    "residual normalization downsampling skip upsampling transpose_kernel "
     "dropout_rate loss augmentation batch_size optimizer learning_rate",
     "mobilenet_unet": "backbone alpha unfrozen_blocks decoder_filters upsampling loss "
     "augmentation batch_size optimizer learning_rate",
