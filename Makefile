@@ -3,14 +3,24 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+JAX_TESTS := tests/test_hypermodels.py tests/test_hypermodels_knobs.py \
+	tests/test_hypermodels_training.py tests/test_augmentation.py tests/test_losses.py \
+	tests/test_jax.py
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-jax docs lint clean
 
 demo: .venv/installed
 	$(BIN)/vision-tuner demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The hypermodels, and a search, on JAX where no TensorFlow is installed.
+test-jax: .venv-jax/installed
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest -n 2 --dist worksteal $(JAX_TESTS)
+
+docs: .venv/installed
+	$(BIN)/python -m docs.hypermodels
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -23,5 +33,11 @@ lint: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,export]'
 	touch $@
 
+.venv-jax/installed: requirements-jax.txt constraints.txt
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --constraint constraints.txt --requirement requirements-jax.txt pytest pytest-xdist
+	.venv-jax/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-jax build *.egg-info

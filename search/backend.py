@@ -4,12 +4,17 @@ import os
 import sys
 import tempfile
 
+from search.errors import InputError
+
 
 def load_keras() -> None:
     """Import Keras; what C++ prints meanwhile is shown on failure only.
 
     TensorFlow 2.21 notes a missing GPU on the error stream before any setting of its
     log level takes effect.
+
+    Raises:
+        InputError: the backend that Keras is told to use is not installed.
     """
     if "keras" in sys.modules:
         return
@@ -19,6 +24,12 @@ def load_keras() -> None:
         os.dup2(notes.fileno(), 2)
         try:
             import keras  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "an installed backend of Keras",
+                str(error),
+                "Install tensorflow, or install jax and set KERAS_BACKEND=jax",
+            ) from error
         except BaseException:
             notes.seek(0)
             os.write(stderr, notes.read())
