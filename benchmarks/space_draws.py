@@ -106,20 +106,25 @@ def check_point(hypermodel: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(names: list[str], draws: int, records: Path) -> None:
-    """Check every point that is not on record yet."""
+    """Check every point that is not on record yet, the hypermodels in turn."""
     done = {(row["hypermodel"], row["point"]) for row in read(records)}
-    for name in names:
-        hypermodel = make_hypermodel(name)
-        for point, values in points(hypermodel, draws):
-            if (name, point) in done:
-                continue
-            row: dict[str, Any] = {"hypermodel": name, "point": point, "values": values}
-            try:
-                row |= check_point(hypermodel, values)
-            except Exception as error:
-                row["error"] = f"{type(error).__name__}: {error}"
-            with records.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    made = {name: make_hypermodel(name) for name in names}
+    turns = zip(*(points(made[name], draws) for name in names), strict=True)
+    for turn in turns:
+        for name, (point, values) in zip(names, turn, strict=True):
+            if (name, point) not in done:
+                row = {"hypermodel": name, "point": point, "values": values}
+                row |= outcome_of(made[name], values)
+                with records.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+
+def outcome_of(hypermodel: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what `check_point` measured, or its error."""
+    try:
+        return check_point(hypermodel, values)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def read(records: Path) -> list[dict[str, Any]]:

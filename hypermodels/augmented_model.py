@@ -86,6 +86,11 @@ class AugmentedModel(keras.Model):
             epoch: epochs finished before, over the trial's whole life.
             history: Keras' logs of these epochs.
         """
+        if self.optimizer.use_ema:
+            # Keras 3.15 leaves weights and averages in one buffer on JAX, which the
+            # next `fit` then donates twice.
+            for variable in self.optimizer.variables:
+                variable.assign(keras.ops.copy(variable))
         changed = self._set_waiting(epoch < self.rules.wait_epochs)
         if self.rules.plateau_patience is not None:
             losses = history.get("val_loss", [])

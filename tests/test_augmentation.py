@@ -18,6 +18,7 @@ from hypermodels.augmentation import (
 )
 from hypermodels.augmented_model import AugmentedModel
 from hypermodels.losses import classification_loss
+from hypermodels.rand_augment import COLOUR, NAMES, coloured, move_points
 
 EDGE = 48
 Array = NDArray[Any]
@@ -177,9 +178,68 @@ def test_unknown_levels_are_refused(level: str, mixing: str) -> None:
         make_augmentation("classification", level, mixing=mixing)
 
 
+def test_rand_augment_draws_its_operations_for_each_image() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3), "uint8")
+    images[:] = images[0]
+    recipe = Recipe(flips=False, rand_augment=True)
+    changed, labels = applied(recipe, "classification", images, np.arange(48))
+    assert (labels == np.arange(48)).all()
+    assert 0 <= changed.min() < changed.max() <= 255
+    results = {image.tobytes() for image in changed.round(3)}
+    # Twice one of twelve operations with a sign; of 48, most are unlike all others.
+    assert len(results) > 24
+    assert images[0].astype("float32").tobytes() in results or len(results) < 48
+
+
+@pytest.mark.parametrize("name", COLOUR)
+def test_rand_augment_s_colours_are_what_their_names_say(name: str) -> None:
+    ramp = np.linspace(40, 200, 64, dtype="float32").reshape(1, 8, 8, 1)
+    image = np.concatenate([ramp, ramp[:, ::-1], ramp], axis=-1)
+    factor = np.full((1, 1, 1, 1), 0.5, "float32")
+    changed = keras.ops.convert_to_numpy(coloured(image, name, factor))
+    contrast = np.ptp(changed) / np.ptp(image)
+    if name == "brightness":
+        np.testing.assert_allclose(changed, image / 2, rtol=1e-5)
+    elif name == "contrast":
+        assert contrast == pytest.approx(0.5, rel=1e-4)
+    elif name == "saturation":
+        spread = np.ptp(changed, axis=-1) / np.ptp(image, axis=-1).clip(1)
+        np.testing.assert_allclose(spread[spread > 0], 0.5, rtol=1e-3)
+    elif name == "stretch":
+        assert (changed.min(), changed.max()) == (0, pytest.approx(255))
+    elif name == "solarize":
+        np.testing.assert_allclose(
+            changed, np.where(image >= 178.5, 255 - image, image)
+        )
+    else:
+        assert name == "posterize"
+        assert len(np.unique(changed)) < len(np.unique(image))
+        assert 0 <= (image - changed).min() <= (image - changed).max() < 2
+
+
+def test_rand_augment_s_moves_are_small_and_one_at_a_time() -> None:
+    rows, columns = np.mgrid[:EDGE, :EDGE].astype("float32")[:, None]
+    for name, moved in (
+        ("rotate", True),
+        ("shear_rows", True),
+        ("shift_columns", True),
+        ("identity", False),
+        ("solarize", False),
+    ):
+        place = np.array([NAMES.index(name)], "float32")
+        drawn = [(place, np.ones(1, "float32"))]
+        new = move_points(rows, columns, EDGE, EDGE, drawn)
+        new_rows, new_columns = (keras.ops.convert_to_numpy(part) for part in new)
+        distance = np.hypot(new_rows - rows, new_columns - columns)
+        assert (distance.max() > 1) == moved
+        # 30 degrees, 0.3 and 150/331 of the edge, times 9/30.
+        assert distance.max() < 0.16 * EDGE
+
+
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
-def test_everything_compiles_inside_a_training_step(mixing: str) -> None:
-    recipe = Recipe(**{**vars(CLASSIFICATION["strong"]), "mixing": mixing})
+@pytest.mark.parametrize("level", ["strong", "rand_augment"])
+def test_everything_compiles_inside_a_training_step(level: str, mixing: str) -> None:
+    recipe = Recipe(**{**vars(CLASSIFICATION[level]), "mixing": mixing, "erasing": 0.5})
     inputs = keras.Input((8, 8, 3))
     outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(inputs))
     augmentation = Augmentation(recipe, task="classification", num_classes=10)

@@ -1,6 +1,7 @@
 """The spaces: every knob has an effect, baselines are what they are named after."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ import numpy as np
 import pytest
 
 import hypermodels
+from benchmarks.space_draws import check_point, make_hypermodel
+from docs.hypermodels import SPACES, knob_table, snapshot
 from hypermodels import backbones
 from hypermodels.image_hypermodel import ImageHyperModel
 from hypermodels.knobs import KNOBS
+from search.oracles.sampling import new_values
+from search.spaces import declare_space
 
 NAMES = list(hypermodels.HYPERMODELS)
+# A draw takes a second or two, with a pretrained network three.
+DRAWS = {"convnet": 5, "vgg16_transfer": 3, "unet": 5, "mobilenet_unet": 3}
 
 
 def tiny_application(input_tensor: Any, **_: Any) -> keras.Model:
@@ -138,7 +145,8 @@ def test_alpha_is_the_width_of_mobilenet(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_knob_is_explained(name: str) -> None:
     hp = kt.HyperParameters()
     make(name).declare(hp)
-    assert {knob.name for knob in hp.space} <= KNOBS.keys()
+    for knob in hp.space:
+        assert all(KNOBS[knob.name]), knob.name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -168,6 +176,83 @@ def test_named_networks_have_the_published_size(
     hp.values.update(hypermodel.baselines[baseline])
     parameters = hypermodel.build(hp).count_params()
     assert parameters / 1e6 == pytest.approx(millions, rel=tolerance)
+
+
+def built(name: str, values: dict[str, Any], size: int = 64) -> keras.Model:
+    hp = kt.HyperParameters()
+    hp.values.update(values)
+    return make(name, size).build(hp)
+
+
+def test_the_classic_u_net_has_31_million_parameters() -> None:
+    # Ronneberger et al. 2015 at one output channel, same padding: 31,030,593, and the
+    # normalisation that is added here.
+    model = built("unet", hypermodels.load("unet").baselines["classic_unet"])
+    assert model.count_params() / 31_030_593 == pytest.approx(1, rel=0.001)
+    skips = [layer.name for layer in model.layers if layer.name.endswith("_skip")]
+    assert skips == [f"decoder{level}_skip" for level in (4, 3, 2, 1)]
+
+
+def test_the_book_s_encoder_is_a_point_and_so_is_its_kernel() -> None:
+    values = dict(hypermodels.load("unet").baselines["dlwp_encoder_decoder"])
+    model = built("unet", values | {"transpose_kernel": 3})
+    convolutions = [
+        (layer.strides[0], layer.filters)
+        for layer in model.layers
+        if type(layer) is keras.layers.Conv2D
+    ]
+    # Chollet 2021, section 9.2: three halvings, each with a second convolution.
+    book = [(2, 64), (1, 64), (2, 128), (1, 128), (2, 256), (1, 256)]
+    assert convolutions[:6] == book
+    grown = [
+        layer.kernel_size
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2DTranspose)
+    ]
+    assert grown == [(3, 3)] * 3
+    assert not [layer for layer in model.layers if "skip" in layer.name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_named_as_in_the_papers(name: str, tiny: None) -> None:
+    model = built(name, {"backbone": "tiny", "input_size": 32}, size=32)
+    default_name = re.compile(
+        r"(conv2d|dense|add|activation|concatenate|dropout|rescaling)(_\d+)?"
+        r"|(batch|group)_normalization(_\d+)?|(up_sampling|max_pooling)2d(_\d+)?"
+    )
+    names = [layer.name for layer in model.layers]
+    assert not [each for each in names if default_name.fullmatch(each)]
+    parts = {
+        "convnet": "stem_conv stage1_block1_conv2 stage2_block1_shortcut global_pool",
+        "vgg16_transfer": "preprocess stage5 global_pool dense head_dropout",
+        "unet": "encoder1_conv1 down1 bottom_conv2 up1 decoder1_skip",
+        "mobilenet_unet": "stage5 decoder4_up decoder4_skip decoder1_conv",
+    }
+    outputs = {"classification": "probabilities", "segmentation": "logits"}
+    assert {*parts[name].split(), outputs[hypermodels.TASKS[name]]} <= set(names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_change_of_a_space_is_seen_in_review(name: str) -> None:
+    recorded = json.loads((SPACES / f"{name}.json").read_text())
+    assert snapshot(name) == recorded, "run `make docs` and look at what changed"
+    page = (SPACES.parents[1] / "docs" / "hypermodels.md").read_text()
+    assert knob_table(recorded["knobs"]) in page
+    assert f"(images/{name}.svg)" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_points_build_train_save_and_load(name: str) -> None:
+    # 200 of each and the corners: benchmarks/space_draws.py.
+    hypermodel = make_hypermodel(name)
+    space = declare_space(hypermodel, {})
+    cheap = {"backbone": "mobilenet_v2", "input_size": 32, "alpha": 0.35}
+    for number in range(1, DRAWS[name] + 1):
+        values = new_values(space, 0, number, ()) or {}
+        values |= {knob: cheap[knob] for knob in cheap if knob in values}
+        checked = check_point(hypermodel, values)
+        assert checked["loss"] is not None, values
+        assert checked["largest_difference"] == 0, values
 
 
 def test_depth_is_bounded_by_what_can_be_halved() -> None:

@@ -9,9 +9,14 @@ import pytest
 
 import hypermodels
 from hypermodels import backbones
-from hypermodels.augmented_model import AugmentedModel
+from hypermodels.augmented_model import AugmentedModel, EpochRules
 from hypermodels.blocks import MOMENTUM
-from hypermodels.optimizers import SlowPart, TrialSchedule, make_optimizer
+from hypermodels.optimizers import (
+    SlowPart,
+    TrialSchedule,
+    make_optimizer,
+    plateau_scale,
+)
 
 CLASSES = 7
 SGD = {"optimizer": "sgd", "sgd_learning_rate": 0.5, "schedule": "constant"}
@@ -39,6 +44,79 @@ def test_step_and_constant_and_one_cycle() -> None:
     assert values[0] == pytest.approx(2.0 / 25)
     assert max(values) == values[30] == pytest.approx(2.0)
     assert values[100] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_a_plateau_s_scale_is_what_keras_callback_makes_of_the_same_losses(
+    patience: int,
+) -> None:
+    rng = np.random.default_rng(patience)
+    losses = [float(loss) for loss in np.round(rng.uniform(1, 2, 30), 2)]
+    callback = keras.callbacks.ReduceLROnPlateau(factor=0.1, patience=patience)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        expected = float(model.optimizer.learning_rate)
+        scale = plateau_scale(losses[: epoch + 1], patience)
+        assert scale == pytest.approx(expected, rel=1e-5)
+    assert expected < 0.1
+
+
+def test_a_loss_that_is_not_finite_does_not_improve() -> None:
+    assert plateau_scale([], 2) == 1.0
+    assert plateau_scale([1.0, None, None], 2) == pytest.approx(0.1)
+    assert plateau_scale([1.0, None, 0.5, None], 2) == 1.0
+
+
+def test_a_plateau_reduces_the_rate_of_a_plain_fit() -> None:
+    hypermodel = hypermodels.load("convnet")((8, 8, 3), CLASSES, epochs=4, train_size=8)
+    values = {
+        "stages": 1,
+        "normalization": "none",
+        "schedule": "reduce_on_plateau",
+        "warmup_fraction": 0.0,
+        "learning_rate": 1e-9,  # The loss stays.
+    }
+    hp = with_values(values)
+    model = hypermodel.build(hp)
+    data = np.ones((8, 8, 8, 3), "uint8"), np.zeros(8, "int32")
+    seen: list[float] = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(
+            float(np.asarray(model.optimizer.learning_rate))
+        )
+    )
+    hypermodel.fit(
+        hp, model, *data, validation_data=data, epochs=4, verbose=0, callbacks=[note]
+    )
+    # Best in the first epoch, then two that are no better: patience 2.
+    np.testing.assert_allclose(seen, [1e-9, 1e-9, 1e-9, 1e-10], rtol=1e-4)
+
+
+def test_a_backbone_that_waits_keeps_weights_and_statistics() -> None:
+    inputs = keras.Input((4,))
+    norm = keras.layers.BatchNormalization(momentum=0.5)
+    backbone = keras.layers.Dense(3)
+    outputs = keras.layers.Dense(2)(norm(backbone(inputs)))
+    model = AugmentedModel(
+        inputs, outputs, rules=EpochRules(waiting=(norm,), wait_epochs=1)
+    )
+    slow = [*backbone.trainable_variables, *norm.trainable_variables]
+    part = SlowPart(slow, rate_fraction=0.5, wait_steps=2)
+    model.compile(make_optimizer(SGD, steps=4, slow_part=part), "mse")
+    model.optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    data = rng.normal(3, 2, (8, 4)), rng.normal(0, 1, (8, 2))
+    pretrained = [*slow, norm.moving_mean, norm.moving_variance]
+    before = [np.asarray(variable.value) for variable in pretrained]
+    for epoch, moves in enumerate((False, True)):
+        model.begin_epoch(epoch, {})
+        model.fit(*data, batch_size=4, initial_epoch=epoch, epochs=epoch + 1, verbose=0)
+        for variable, old in zip(pretrained, before, strict=True):
+            assert (np.asarray(variable.value) != old).any() == moves, variable.path
 
 
 def test_a_schedule_is_restored_from_its_settings() -> None:

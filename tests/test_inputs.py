@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -55,6 +55,19 @@ def test_a_fixed_knob_has_one_value_and_takes_its_dead_branches_along() -> None:
     momentum = next(knob for knob in free.space if knob.name == "momentum")
     assert can_be_active(momentum, {"optimizer": "sgd"})
     assert not can_be_active(momentum, {"optimizer": "adam"})
+
+
+def test_a_value_on_request_can_be_fixed_and_is_never_drawn() -> None:
+    class Kernels:
+        on_request: ClassVar[dict[str, tuple[int, ...]]] = {"kernel": (3,)}
+
+        def declare(self, hp: Any) -> None:
+            hp.Choice("kernel", [2, 4])
+
+    assert declare_space(Kernels(), {"kernel": 3}).values == {"kernel": 3}
+    assert declare_space(Kernels(), {}).space[0].values == [2, 4]
+    with pytest.raises(InputError, match="kernel 2 or 4"):
+        declare_space(Kernels(), {"kernel": 5})
 
 
 def test_a_fixed_knob_below_another_stays_conditional() -> None:

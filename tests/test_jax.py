@@ -9,7 +9,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,22 +52,13 @@ def python() -> str:
     pytest.skip("needs .venv-jax, JAX without TensorFlow: `make test-jax` installs it")
 
 
-@pytest.mark.parametrize(
-    ("study", "fixed"),
-    [
-        (
-            "shapes-convnet",
-            "stages=2 base_filters=16 mixing=cutmix schedule=reduce_on_plateau",
-        ),
-        ("shapes-unet", "depth=2 base_filters=8"),
-    ],
-)
-def test_a_search_runs_on_jax_without_tensorflow(
-    python: str, study: str, fixed: str, tmp_path: Path
-) -> None:
-    def run(*arguments: str) -> str:
+@pytest.fixture
+def run(python: str, tmp_path: Path) -> Callable[..., Any]:
+    """Return what runs a verb there and returns its records."""
+
+    def run_verb(*arguments: str) -> Any:
         result = subprocess.run(
-            [python, "-m", "search", *arguments],
+            [python, "-m", "search", *arguments, "--json"],
             cwd=tmp_path,
             env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -73,16 +66,35 @@ def test_a_search_runs_on_jax_without_tensorflow(
             check=False,
         )
         assert result.returncode == 0, result.stderr
-        return result.stdout
+        return json.loads(result.stdout)
 
-    knobs = [word for knob in fixed.split() for word in ("--fix", knob)]
-    size = ["--epochs", "2", "--trials", "2", "--limit-train", "64", "--workers", "0"]
-    run("search", study, "--tuner", "random", *size, *knobs)
-    trials = json.loads(run("trials", study, "--json"))
+    return run_verb
+
+
+def tiny_search(study: str, knobs: str, *options: str) -> list[str]:
+    fixed = [word for knob in knobs.split() for word in ("--fix", knob)]
+    size = ["--epochs", "3", "--limit-train", "64", "--workers", "0"]
+    return ["search", study, "--tuner", "random", *size, *fixed, *options]
+
+
+def test_classification_is_searched_on_jax(run: Callable[..., Any]) -> None:
+    knobs = (
+        "stages=2 base_filters=16 blocks_per_stage=1 augmentation=rand_augment "
+        "mixing=cutmix weight_averaging=true schedule=reduce_on_plateau"
+    )
+    trials = run(*tiny_search("shapes-convnet", knobs, "--trials", "2"))
     assert [trial["state"] for trial in trials] == ["COMPLETED"] * 2
-    recorded = json.loads((tmp_path / "results" / study / "study.json").read_text())
-    assert "tensorflow" not in recorded["environment"]["packages"]
-    assert recorded["environment"]["packages"]["jax"]
-    run("finalize", study, "--top", "1", "--workers", "0")
-    exported = json.loads(run("export", study, "--json"))
+
+
+def test_segmentation_is_searched_and_exported_on_jax(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    knobs = "depth=2 base_filters=8 stem_stride=2 convolutions_per_level=1"
+    trials = run(*tiny_search("shapes-unet", knobs, "--trials", "1"))
+    assert [trial["state"] for trial in trials] == ["COMPLETED"]
+    record = json.loads((tmp_path / "results/shapes-unet/study.json").read_text())
+    assert "tensorflow" not in record["environment"]["packages"]
+    assert record["environment"]["packages"]["jax"]
+    run("finalize", "shapes-unet", "--top", "1", "--workers", "0")
+    exported = run("export", "shapes-unet")
     assert {item["agreement"] for item in exported} == {1.0}

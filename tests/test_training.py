@@ -97,6 +97,26 @@ def test_a_trial_promoted_from_rung_to_rung_is_the_same_training(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_plateau_is_found_again_by_a_trial_that_goes_on(
+    data: PreparedDataset, tmp_path: Path
+) -> None:
+    # A rate so small that the loss stays: reduced once two epochs were no better.
+    plateau: dict[str, Any] = {
+        "schedule": "reduce_on_plateau",
+        "warmup_fraction": 0.0,
+        "learning_rate": 1e-9,
+        "normalization": "none",
+        "weight_averaging": False,
+        "augmentation": "none",
+    }
+    whole = run_order(order(data, tmp_path / "a", **plateau), ignore, never)
+    for epochs in (3, 4):
+        part = run_order(order(data, tmp_path / "b", epochs, **plateau), ignore, never)
+    rates = whole.history["learning_rate"]
+    np.testing.assert_allclose(rates, [1e-9, 1e-9, 1e-9, 1e-10], rtol=1e-4)
+    assert part.history == whole.history
+
+
 def test_an_order_stopped_when_asked_keeps_its_epoch_and_goes_on(
     data: PreparedDataset, straight: tuple[Path, Outcome], tmp_path: Path
 ) -> None:
@@ -165,12 +185,25 @@ def test_a_loss_that_is_not_finite_is_told_apart(
 def test_a_network_above_the_size_limit_is_infeasible(
     data: PreparedDataset, tmp_path: Path
 ) -> None:
-    for limit in ({"max_flops": 1e3}, {"max_parameters": 10}):
+    for limit in (
+        {"max_flops": 1e3},
+        {"max_parameters": 10},
+        {"max_latency_ms": 1e-3},
+    ):
         small = replace(order(data, tmp_path), study=asdict(replace(STUDY, **limit)))
         outcome = run_order(small, ignore, never)
         assert (outcome.state, outcome.failure) == ("INFEASIBLE", "infeasible")
         assert "--max-" in str(outcome.message)
     assert not (tmp_path / LAST).exists()
+
+
+def test_a_trial_that_has_begun_is_not_ended_by_a_slower_measurement(
+    data: PreparedDataset, straight: tuple[Path, Outcome]
+) -> None:
+    folder, whole = straight
+    study = replace(STUDY, max_latency_ms=1e-3)
+    again = run_order(replace(order(data, folder), study=asdict(study)), ignore, never)
+    assert again == whole
 
 
 def test_a_bug_comes_back_with_its_traceback(
