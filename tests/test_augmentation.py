@@ -185,10 +185,9 @@ def test_rand_augment_draws_its_operations_for_each_image() -> None:
     changed, labels = applied(recipe, "classification", images, np.arange(48))
     assert (labels == np.arange(48)).all()
     assert 0 <= changed.min() < changed.max() <= 255
-    results = {image.tobytes() for image in changed.round(3)}
+    unlike = {image.tobytes() for image in changed.round(3)}
     # Twice one of twelve operations with a sign; of 48, most are unlike all others.
-    assert len(results) > 24
-    assert images[0].astype("float32").tobytes() in results or len(results) < 48
+    assert len(unlike) > 24
 
 
 @pytest.mark.parametrize("name", COLOUR)
@@ -213,7 +212,7 @@ def test_rand_augment_s_colours_are_what_their_names_say(name: str) -> None:
         )
     else:
         assert name == "posterize"
-        assert len(np.unique(changed)) < len(np.unique(image))
+        assert (changed % 2 == 0).all()
         assert 0 <= (image - changed).min() <= (image - changed).max() < 2
 
 
