@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JAX_TESTS := tests/test_hypermodels.py tests/test_hypermodels_knobs.py \
-	tests/test_hypermodels_training.py tests/test_augmentation.py tests/test_losses.py \
+	tests/test_hypermodels_training.py tests/test_backbones.py \
+	tests/test_augmentation.py tests/test_losses.py \
 	tests/test_jax.py
 
 .PHONY: demo test test-jax docs lint clean
