@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from search.inputs import (
 from search.oracles.sampling import default_values
 from search.paths import StudyPaths
 from search.spaces import declare_space
-from search.studies import Study, fingerprint, open_study, record_study
+from search.studies import Study, fingerprint, is_recorded, open_study, record_study
 from search.training import make_hypermodel
 
 
@@ -32,6 +33,11 @@ class Beginning:
     data: PreparedDataset
     space: Any
     mark: str
+    default_flops: Callable[[], float]
+
+    def train_images(self) -> int:
+        """Return how many images an epoch trains on."""
+        return trained_images(self.study, self.data)
 
     def record(self, paths: StudyPaths) -> None:
         """Write study.json, or refuse a study that has changed."""
@@ -55,11 +61,17 @@ def begin(
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)
-    study = sized(study, paths, data, default_flops(hypermodel, space))
+    flops = cache(default_flops(hypermodel, space))
+    study = sized(study, paths, data, flops)
     mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
     for folder in (paths.folder, paths.logs):
         check_writable(folder)
-    return Beginning(study, data, space, mark)
+    return Beginning(study, data, space, mark, flops)
+
+
+def trained_images(study: Study, data: PreparedDataset) -> int:
+    """Return how many images an epoch of a study trains on."""
+    return min(data.sizes["train"], study.limit_train or data.sizes["train"])
 
 
 def default_flops(hypermodel: Any, space: Any) -> Callable[[], float]:
@@ -93,10 +105,9 @@ def sized(
     """
     if study.max_flops is not None:
         return study
-    if paths.study.exists():
+    if is_recorded(paths):
         return replace(study, max_flops=open_study(paths).max_flops)
     if gpus():
         return study
-    images = min(data.sizes["train"], study.limit_train or data.sizes["train"])
-    limit = max(cpu_flops(images), default_flops())
+    limit = max(cpu_flops(trained_images(study, data)), default_flops())
     return replace(study, max_flops=limit)

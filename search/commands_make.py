@@ -7,13 +7,16 @@ import typer
 from rich.console import Console
 
 from search.options import (
+    FINALISTS,
     LOGS,
     RESULTS,
     AsJson,
     BalanceClasses,
+    Budget,
     DataDir,
     Dataset,
     Epochs,
+    FinalizeAfter,
     Fix,
     HyperModelName,
     ImageSize,
@@ -28,9 +31,13 @@ from search.options import (
     Seed,
     SkipUnreadable,
     StudyName,
+    TotalEpochs,
     Trials,
+    TrialsPerGpu,
+    TrialTimeout,
     Tuner,
     Weights,
+    WorkerMemory,
     Workers,
 )
 from search.output import human, next_command, output, where
@@ -44,10 +51,13 @@ def search(
     tuner: Tuner = None,
     epochs: Epochs = None,
     trials: Trials = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="30m", help="Wall time of the search.")
-    ] = None,
+    total_epochs: TotalEpochs = None,
+    budget: Budget = None,
+    finalize: FinalizeAfter = False,
+    trial_timeout: TrialTimeout = None,
     workers: Workers = None,
+    trials_per_gpu: TrialsPerGpu = 1,
+    worker_memory: WorkerMemory = None,
     fix: Fix = None,
     limit_train: LimitTrain = None,
     image_size: ImageSize = None,
@@ -65,7 +75,9 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
-    from search.inputs import chosen_study, parse_duration
+    from search.finalize import finalize as run_finalize
+    from search.finalize import print_ensemble
+    from search.inputs import chosen_study, parse_duration, parse_size
     from search.search import print_found, search
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
@@ -79,7 +91,11 @@ def search(
             "tuner": tuner,
             "epochs": epochs,
             "trials": trials,
+            "total_epochs": total_epochs,
             "budget_seconds": parse_duration(budget) if budget else None,
+            "trial_timeout_seconds": parse_duration(trial_timeout)
+            if trial_timeout
+            else None,
             "fixed": parse_fixed(fix) if fix else None,
             "limit_train": limit_train,
             "image_size": image_size,
@@ -100,10 +116,22 @@ def search(
         paths,
         data_dir=data_dir,
         workers=workers,
+        trials_per_gpu=trials_per_gpu,
+        worker_memory=parse_size(worker_memory) if worker_memory else None,
+        finalize_top=FINALISTS if finalize else 0,
         console=console,
     )
+    if finalize:
+        print_found(chosen, paths, found, console)
+        ensemble = run_finalize(
+            paths, top=FINALISTS, workers=workers, data_dir=data_dir, console=console
+        )
 
     def show(console: Console) -> None:
+        if finalize:
+            print_ensemble(paths, ensemble, console)
+            next_command(console, f"export {chosen.name}{where(paths)}")
+            return
         print_found(chosen, paths, found, console)
         next_command(console, f"finalize {chosen.name}{where(paths)}")
 
@@ -112,7 +140,7 @@ def search(
 
 def finalize(
     name: StudyName,
-    top: Annotated[int, typer.Option(help="Configurations to retrain.")] = 3,
+    top: Annotated[int, typer.Option(help="Configurations to retrain.")] = FINALISTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
     workers: Workers = None,
     again: Annotated[

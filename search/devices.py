@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 
 # A worker holds a copy of TensorFlow and of the shuffled training images.
@@ -12,6 +13,10 @@ MOST_CPU_WORKERS = 4
 # A core trains 6 (separable) to 18 GFLOPs a second, forward and back counted as three
 # times the forward ones: measured on one core of a virtual machine, 32 px, TensorFlow.
 CPU_EPOCH_FLOPS = 1.5e11
+CPU_TRAINING_FLOPS = 1.2e10
+# Building and tracing a network: 3 convolutions 2.3 s, 20 convolutions 10.4 s on two
+# cores, TensorFlow.
+SECONDS_TO_BUILD = 6.0
 
 
 def cpu_flops(images: int) -> float:
@@ -21,6 +26,15 @@ def cpu_flops(images: int) -> float:
     would else take most of a search's time.
     """
     return CPU_EPOCH_FLOPS / images
+
+
+def cpu_epoch_seconds(flops: float, images: int) -> float:
+    """Return about what an epoch of a network takes one core, in seconds.
+
+    Args:
+        flops: forward, one image.
+    """
+    return 3 * flops * images / CPU_TRAINING_FLOPS
 
 
 @cache
@@ -51,27 +65,35 @@ def default_workers(per_gpu: int = 1) -> int:
     return per_gpu * len(gpus()) or min(cores(), MOST_CPU_WORKERS)
 
 
-def worker_environment(place: int, workers: int) -> dict[str, str]:
-    """Return the environment of the worker at `place` of `workers`.
+def worker_environment(place: int, workers: int, per_gpu: int = 1) -> dict[str, str]:
+    """Return the environment of the worker at `place` of `workers`."""
+    return {**os.environ, **device_share(place, workers, per_gpu, cores(), gpus())}
+
+
+def device_share(
+    place: int, workers: int, per_gpu: int, cores: int, gpus: Sequence[str]
+) -> dict[str, str]:
+    """Return the variables that give a worker its share of cores and GPUs.
 
     Threads are divided, because two one-thread processes do more than one process of
-    two threads; GPUs are dealt out in turn and, where workers share one, its memory is
-    taken as needed instead of whole.
+    two threads. GPUs are dealt out in turn; where workers share one, TensorFlow takes
+    memory as needed instead of all, and JAX takes its fraction.
     """
-    threads = str(max(1, cores() // workers))
-    environment = dict(os.environ)
-    environment.update(
-        OMP_NUM_THREADS=threads,
-        TF_NUM_INTRAOP_THREADS=threads,
-        TF_NUM_INTEROP_THREADS=threads,
-        TF_CPP_MIN_LOG_LEVEL="2",
-        PYTHONUNBUFFERED="1",
-    )
-    if gpus():
-        sharing = -(-workers // len(gpus()))
-        environment.update(
-            CUDA_VISIBLE_DEVICES=gpus()[place % len(gpus())],
-            TF_FORCE_GPU_ALLOW_GROWTH="true",
-            XLA_PYTHON_CLIENT_MEM_FRACTION=f"{0.9 / sharing:.2f}",
-        )
-    return environment
+    threads = str(max(1, cores // workers))
+    share = {
+        "OMP_NUM_THREADS": threads,
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": threads,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONUNBUFFERED": "1",
+        # JAX on the CPU: XLA's thread pool.
+        "NPROC": threads,
+    }
+    if gpus:
+        sharing = max(per_gpu, -(-workers // len(gpus)))
+        share |= {
+            "CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)],
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{int(90 / sharing) / 100:.2f}",
+        }
+    return share

@@ -8,28 +8,36 @@ checkpoint (or answers at once, where the order had been finished).
 """
 
 import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
-from search.errors import InputError
+from search.budgets import WallTime, epochs_ordered
+from search.errors import StorageError
 from search.events import write_hparams
-from search.failures import BUG
-from search.files import read_json, write_json
+from search.failures import STORAGE
+from search.files import remove_leftovers
+from search.interrupts import gentle_interrupt
 from search.oracles.brackets import DRAWS_PER_PLACE
 from search.orders import Executor, Order, Outcome, Progress
+from search.outcomes import ended_trial, is_repeated_bug, plain_values
 from search.paths import StudyPaths
-from search.records import (
-    Trial,
-    Value,
-    Values,
-    best_epoch_of,
-    read_records,
-    write_records,
+from search.records import Trial, Values
+from search.retention import sweep
+from search.room import when_there_is_room
+from search.state import (
+    State,
+    oracle_state,
+    read_state,
+    remembered_outcome,
+    remembered_trials,
+    restore_oracle,
+    same_values,
+    write_state,
 )
 from search.studies import Study
-
-SAME_BUGS_ALLOWED = 3
 
 
 class RepeatedBugError(RuntimeError):
@@ -45,6 +53,9 @@ class Watcher(Protocol):
     def changed(self, trials: list[Trial]) -> None:
         """A trial began or ended."""
 
+    def notice(self, text: str) -> None:
+        """Something happened that the user should know."""
+
 
 @dataclass
 class Driver:
@@ -52,10 +63,16 @@ class Driver:
 
     Attributes:
         running: order id -> keras-tuner's id of the trial it runs.
+        targets: order id -> epoch it trains to.
         trials: trial id -> record.
         roots: keras-tuner's id -> trial id; the rungs of a trial share one.
-        waiting: keras-tuner's trials that were running when the search was cut.
+        waiting: keras-tuner's trials that are asked for and not under way.
+        remembered: trials of trials.json where the tuner's state was lost.
+        began: order id -> when it was given, a reading of the monotonic clock.
+        epoch_seconds: order id -> of its latest epoch.
         most_trials: that the oracle may ask for, where it counts them.
+        wall: time spent, and the limit.
+        reserve: seconds to keep for what comes after the search, by its trials.
     """
 
     study: Study
@@ -64,89 +81,162 @@ class Driver:
     oracle: Any
     executor: Executor
     watcher: Watcher
-    deadline: float | None = None
+    wall: WallTime = field(default_factory=WallTime)
+    reserve: Callable[[Sequence[Trial]], float] = lambda trials: 0.0
     running: dict[str, str] = field(default_factory=dict)
+    targets: dict[str, int] = field(default_factory=dict)
     trials: dict[str, Trial] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     waiting: list[Any] = field(default_factory=list)
+    remembered: dict[str, Trial] = field(default_factory=dict)
+    began: dict[str, float] = field(default_factory=dict)
+    epoch_seconds: dict[str, float] = field(default_factory=dict)
     most_trials: int | None = None
+    interrupted: Event = field(default_factory=Event)
 
     def search(self) -> list[Trial]:
-        """Run until the oracle has nothing more to ask, or the budget is spent.
+        """Run until the oracle has nothing more to ask, or a budget is spent.
 
         Raises:
             RepeatedBugError: the same bug ended the first trials.
+            StorageError: records or checkpoints cannot be written.
+            KeyboardInterrupt: the user asked for the end; everything is saved.
         """
         self.most_trials = self.oracle.max_trials
         self.restore()
         self.watcher.changed(list(self.trials.values()))
         try:
-            status = self.fill_places()
-            while self.running:
-                outcome = self.executor.wait(self.watcher.progress)
-                if outcome is not None:
-                    self.tell(outcome)
-                    status = self.fill_places()
-                elif self.out_of_time():
-                    self.executor.stop()
-        except KeyboardInterrupt:
-            self.wind_down()
-            raise
+            with gentle_interrupt(self.executor.stop) as self.interrupted:
+                status = self.run()
         finally:
             self.executor.close()
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
         if status == "STOPPED":
             self.declare_completed()
         return list(self.trials.values())
+
+    def run(self) -> str:
+        """Give orders and hear answers until there are none; return the last status."""
+        status = self.fill_places()
+        while self.running:
+            outcome = self.executor.wait(self.heard)
+            if outcome is not None:
+                self.tell(outcome)
+                status = self.fill_places()
+            elif self.interrupted.is_set():
+                self.watcher.notice("stopping after the running epochs; Ctrl-C: now")
+            elif self.out_of_time():
+                self.executor.stop()
+        return status
+
+    def heard(self, progress: Progress) -> None:
+        """Pass on that an epoch ended; end the search where no other fits."""
+        self.epoch_seconds[progress.order_id] = progress.seconds
+        self.watcher.progress(progress)
+        if self.out_of_time():
+            self.executor.stop()
 
     def fill_places(self) -> str:
         """Ask for trials while there are free workers; return the last answer."""
         status = "RUNNING"
         while status == "RUNNING" and len(self.running) < self.executor.capacity:
-            status = "OUT OF TIME" if self.out_of_time() else self.ask()
+            status = "OUT OF TIME" if self.must_end() else self.ask()
         return status
 
+    def must_end(self) -> bool:
+        """Return whether nothing more may be started."""
+        return self.interrupted.is_set() or self.out_of_time()
+
     def out_of_time(self) -> bool:
-        """Return whether the budget is spent."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        """Return whether what is left of the budget has room for no other epoch.
+
+        An epoch that is under way when it has none still ends within the budget.
+        """
+        left = self.wall.left()
+        if left is None:
+            return False
+        epoch = max((self.epoch_seconds.get(r, 0.0) for r in self.running), default=0.0)
+        return left <= epoch + self.reserve(list(self.trials.values()))
 
     def restore(self) -> None:
         """Take up a search where its records leave it, and order what was running."""
-        if not self.paths.oracle.exists():
+        remove_leftovers(self.paths.folder)
+        state, notes = read_state(self.paths)
+        for note in notes:
+            self.watcher.notice(note)
+        if state is None:
+            self.remembered = remembered_trials(self.paths)
+            self.trials = dict(self.remembered)
+            if self.remembered:
+                self.watcher.notice("the tuner's state is rebuilt from trials.json")
             return
-        state = read_json(self.paths.oracle)
-        restore_oracle(self.oracle, state["oracle"], state["trials"])
-        self.roots = state["roots"]
-        recorded = read_records(self.paths.trials, Trial)
-        known = set(self.roots.values())
-        self.trials = {t.trial_id: t for t in recorded if t.trial_id in known}
+        restore_oracle(self.oracle, state.oracle, state.asked)
+        self.roots = state.roots
+        self.trials = {trial.trial_id: trial for trial in state.trials}
+        self.wall.before = state.seconds
         self.waiting = list(self.oracle.ongoing_trials.values())
         self.replace_infeasible()
+        self.sweep()
 
     def ask(self) -> str:
         """Start the next trial and return the oracle's status."""
         if self.waiting:
-            self.order(self.waiting.pop(0))
-            return "RUNNING"
-        # Every question needs a name of its own: keras-tuner answers a name that has
-        # a trial with that trial.
-        asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
-        if asked.status == "RUNNING":
-            self.order(asked)
-        return str(asked.status)
+            asked = self.waiting.pop(0)
+        else:
+            # Every question needs a name of its own: keras-tuner answers a name that
+            # has a trial with that trial.
+            asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
+        if asked.status != "RUNNING":
+            return str(asked.status)
+        if not self.is_affordable(asked):
+            self.waiting.insert(0, asked)
+            return "OUT OF EPOCHS"
+        self.order(asked)
+        return "RUNNING"
+
+    def epochs_asked(self, asked: Any) -> int:
+        """Return the epoch to which a trial of the oracle is to be trained."""
+        return int(asked.hyperparameters.values.get("tuner/epochs", self.study.epochs))
+
+    def is_affordable(self, asked: Any) -> bool:
+        """Return whether a trial fits into what is left of `--total-epochs`."""
+        if self.study.total_epochs is None:
+            return True
+        parent = asked.hyperparameters.values.get("tuner/trial_id")
+        root = self.roots.get(asked.trial_id) or self.roots.get(parent)
+        before = self.trials[root].epochs if root in self.trials else 0
+        spent = epochs_ordered(list(self.trials.values()), self.targets)
+        needed = max(0, self.epochs_asked(asked) - before)
+        return spent + needed <= self.study.total_epochs
+
+    def root_of(self, asked: Any, knobs: Values) -> str:
+        """Return the id of the trial an oracle's trial is, new or continued."""
+        parent = asked.hyperparameters.values.get("tuner/trial_id")
+        if asked.trial_id not in self.roots:
+            taken = set(self.roots.values())
+            free = [t for t in self.remembered.values() if t.trial_id not in taken]
+            known = same_values(free, knobs)
+            root = known.trial_id if known else f"{len(self.trials):04d}"
+            self.roots[asked.trial_id] = root if parent is None else self.roots[parent]
+        return self.roots[asked.trial_id]
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""
-        values = dict(asked.hyperparameters.values)
-        parent = values.get("tuner/trial_id")
-        if parent is not None:
-            self.roots[asked.trial_id] = self.roots[parent]
-        root = self.roots.setdefault(asked.trial_id, f"{len(self.trials):04d}")
-        knobs = plain_values(values)
+        knobs = plain_values(asked.hyperparameters.values)
+        root = self.root_of(asked, knobs)
         before = self.trials.get(root) or Trial(
             root, values=knobs, seed=self.study.seed
         )
+        epochs = self.epochs_asked(asked)
+        self.running[root], self.targets[root] = asked.trial_id, epochs
+        if root in self.remembered:
+            outcome = remembered_outcome(self.remembered[root], epochs)
+            if outcome is not None:
+                self.tell(outcome)
+                return
         self.trials[root] = replace(before, state="RUNNING")
-        self.running[root] = asked.trial_id
+        self.began[root] = time.monotonic()
         self.save()
         self.executor.submit(
             Order(
@@ -158,7 +248,7 @@ class Driver:
                 logs=str(self.paths.logs / root),
                 values=knobs,
                 seed=self.study.seed,
-                epochs=int(values.get("tuner/epochs", self.study.epochs)),
+                epochs=epochs,
                 length=self.study.epochs,
             )
         )
@@ -168,15 +258,24 @@ class Driver:
         """Record how a trial ended, and tell the oracle."""
         root = outcome.order_id
         asked_id = self.running.pop(root)
-        trial = ended_trial(self.trials[root], outcome, self.study)
+        del self.targets[root]
+        before = self.trials[root]
+        trial = ended_trial(before, outcome, self.study)
+        if root in self.began:
+            seconds = time.monotonic() - self.began.pop(root)
+            self.wall.overheads.append(seconds - (trial.seconds - before.seconds))
         if outcome.state == "PAUSED":  # stopped when asked; the oracle hears later
             self.trials[root] = trial
         else:
             self.trials[root] = self.told(trial, asked_id)
         self.save()
-        write_hparams(self.paths.logs, self.trials[root])
+        self.write(lambda: write_hparams(self.paths.logs, self.trials[root]))
+        self.sweep()
         self.watcher.changed(list(self.trials.values()))
-        self.stop_at_repeated_bug(outcome)
+        if outcome.failure == STORAGE:
+            raise StorageError(outcome.message)
+        if is_repeated_bug(list(self.trials.values()), outcome):
+            raise RepeatedBugError(outcome.traceback or outcome.message)
 
     def told(self, trial: Trial, asked_id: str) -> Trial:
         """Tell the oracle of an ended trial; return it with its state in the search."""
@@ -205,22 +304,6 @@ class Driver:
         if self.most_trials and infeasible <= DRAWS_PER_PLACE * self.most_trials:
             self.oracle.max_trials = self.most_trials + infeasible
 
-    def stop_at_repeated_bug(self, outcome: Outcome) -> None:
-        """Raise where nothing but the same bug has come back so far."""
-        failures = [trial for trial in self.trials.values() if trial.failure == BUG]
-        succeeded = any(trial.score is not None for trial in self.trials.values())
-        same = [trial for trial in failures if trial.message == outcome.message]
-        if not succeeded and len(same) >= SAME_BUGS_ALLOWED:
-            raise RepeatedBugError(outcome.traceback or outcome.message)
-
-    def wind_down(self) -> None:
-        """Let running trials end their epoch; a second Ctrl-C does not wait."""
-        self.executor.stop()
-        while self.running:
-            outcome = self.executor.wait(self.watcher.progress)
-            if outcome is not None:
-                self.tell(outcome)
-
     def declare_completed(self) -> None:
         """Declare what is paused completed: no rung will call it again."""
         for root, trial in self.trials.items():
@@ -228,67 +311,35 @@ class Driver:
                 self.trials[root] = replace(trial, state="COMPLETED")
                 write_hparams(self.paths.logs, self.trials[root])
         self.save()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the checkpoints that can no longer matter."""
+        sweep(self.paths, self.trials, self.may_go_on(), self.study.direction)
+
+    def may_go_on(self) -> Collection[str] | None:
+        """Return the paused trials the oracle may still continue; None = it may all."""
+        ask = getattr(self.oracle, "may_go_on", None)
+        if ask is None:
+            return None
+        ids = [self.roots[asked_id] for asked_id in ask()]
+        waiting = [self.roots.get(asked.trial_id) for asked in self.waiting]
+        return {*ids, *(root for root in waiting if root is not None)}
 
     def save(self) -> None:
-        """Write the trials, then the oracle that knows of them."""
-        write_records(self.paths.trials, list(self.trials.values()))
-        trials = {key: trial.get_state() for key, trial in self.oracle.trials.items()}
-        state = self.oracle.get_state()
-        # A clock reading for keras-tuner's own display.
-        state["display"] = {
-            "search_start": None,
-            "trial_start": {},
-            "trial_number": {},
-        }
-        write_json(
-            self.paths.oracle,
-            {"oracle": state, "trials": trials, "roots": self.roots},
+        """Write all the driver knows; wait where the disk is full."""
+        asked = {key: trial.get_state() for key, trial in self.oracle.trials.items()}
+        state = State(
+            oracle=oracle_state(self.oracle),
+            asked=asked,
+            roots=self.roots,
+            trials=list(self.trials.values()),
+            seconds=self.wall.spent(),
         )
+        self.write(lambda: write_state(self.paths, state))
 
-
-def restore_oracle(oracle: Any, state: dict[str, Any], trials: dict[str, Any]) -> None:
-    """Give an oracle the state and the trials it had.
-
-    Raises:
-        InputError: the state is not one of this oracle.
-    """
-    from keras_tuner.engine.trial import Trial as AskedTrial
-
-    try:
-        oracle.trials = {
-            key: AskedTrial.from_state(value) for key, value in trials.items()
-        }
-        oracle.set_state(state)
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            "the recorded state of this tuner",
-            f"a state without {error}",
-            "Search again under another --name",
-        ) from error
-
-
-def plain_values(values: dict[str, Value]) -> Values:
-    """Return the knobs without keras-tuner's own entries."""
-    return {k: v for k, v in values.items() if not k.startswith("tuner/")}
-
-
-def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
-    """Return the trial with what its worker reported."""
-    history = outcome.history or trial.history
-    best = best_epoch_of(history, study.objective, study.direction)
-    lengths = [len(values) for values in history.values()]
-    no_score = outcome.state == "COMPLETED" and best is None
-    return replace(
-        trial,
-        state="FAILED" if no_score else outcome.state,
-        score=None if best is None else history[study.objective][best - 1],
-        best_epoch=best,
-        epochs=max(lengths, default=0),
-        seconds=outcome.seconds or trial.seconds,
-        parameters=outcome.parameters or trial.parameters,
-        message=f"no {study.objective} was ever finite"
-        if no_score
-        else outcome.message,
-        failure="not finite" if no_score else outcome.failure,
-        history=history,
-    )
+    def write(self, what: Callable[[], object]) -> None:
+        """Write; wait where the disk is full."""
+        when_there_is_room(
+            what, self.paths.folder, self.watcher.notice, self.interrupted.is_set
+        )

@@ -1,4 +1,4 @@
-"""The one exception a user may cause, and the one line it prints."""
+"""The exceptions that mean something to the command line or to a trial's record."""
 
 
 class InputError(Exception):
@@ -17,3 +17,19 @@ class InputError(Exception):
 
 class InfeasibleError(Exception):
     """A configuration that cannot be trained by construction (too large, say)."""
+
+
+class NotFiniteError(Exception):
+    """The training loss became NaN or infinite."""
+
+
+class OutOfTimeError(Exception):
+    """A trial has trained for as long as a trial may."""
+
+
+class StorageError(RuntimeError):
+    """A file cannot be written; nobody's trial is to blame.
+
+    The command line prints it and exits with 1: the same command goes on once the
+    cause is gone.
+    """

@@ -10,13 +10,39 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from search.orders import Order
 from search.records import Trial, Value
 
 PREFIX = "events.out.tfevents"
+
+
+class WholeRecords:
+    """An open file that holds whole records only, also where the disk is full."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+
+    def write(self, record: bytes) -> None:
+        """Write a record, or nothing.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        begin, rest = self._file.tell(), record
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(begin)
+            self._file.seek(begin)
+            raise
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class EventFile:
@@ -30,7 +56,7 @@ class EventFile:
         # TensorBoard reads the files of a run in the order of their names.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         name = f"{PREFIX}.{seconds:010d}.{socket.gethostname()}.{nanoseconds:09d}"
-        self._file: BinaryIO = (folder / name).open("wb")
+        self._file = WholeRecords((folder / name).open("wb", buffering=0))
         self._writer = RecordWriter(self._file)
         self._write(event_pb2.Event(file_version="brain.Event:2"))
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -56,18 +82,21 @@ class EventFile:
     def _write(self, event: Any) -> None:
         event.wall_time = time.time()
         self._writer.write(event.SerializeToString())
-        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
 
 
 class EventWriter:
-    """Scalars of one trial, split into training and validation."""
+    """Scalars of one trial, split into training and validation.
+
+    Its files are made when there is something to write.
+    """
 
     def __init__(self, logs: Path, first_step: int) -> None:
-        self._train = EventFile(logs / "train", first_step)
-        self._validation = EventFile(logs / "validation", first_step)
+        self._logs = logs
+        self._first_step = first_step
+        self._files: dict[str, EventFile] = {}
 
     @classmethod
     @contextmanager
@@ -80,17 +109,19 @@ class EventWriter:
         try:
             yield writer
         finally:
-            writer._train.close()
-            writer._validation.close()
+            for file in writer._files.values():
+                file.close()
 
     def write_epoch(self, epoch: int, logs: Mapping[str, float | None]) -> None:
         """Write Keras' logs of one epoch; `val_x` becomes `epoch_x` of validation."""
         train = {k: v for k, v in logs.items() if not k.startswith("val_")}
         validation = {k[4:]: v for k, v in logs.items() if k.startswith("val_")}
-        self._train.scalars(epoch, {f"epoch_{k}": v for k, v in train.items()})
-        self._validation.scalars(
-            epoch, {f"epoch_{k}": v for k, v in validation.items()}
-        )
+        for name, values in (("train", train), ("validation", validation)):
+            if name not in self._files:
+                self._files[name] = EventFile(self._logs / name, self._first_step)
+            self._files[name].scalars(
+                epoch, {f"epoch_{k}": v for k, v in values.items()}
+            )
 
 
 class NoEvents:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from search.devices import default_workers
 from search.in_process import InProcess
+from search.memory import machine_memory, memory_share
 from search.orders import Executor
 from search.worker_processes import WorkerProcesses
 
@@ -34,6 +35,10 @@ class Workers:
     per_gpu: int = 1
     memory: int | None = None
 
+    def number(self) -> int:
+        """Return how many processes train."""
+        return default_workers(self.per_gpu) if self.count is None else self.count
+
 
 def make_executor(
     workers: Workers, logs: Path, say: Callable[[str], None] = nothing
@@ -44,7 +49,10 @@ def make_executor(
         logs: folder for what the workers print.
         say: told in one line what happens to workers.
     """
-    count = default_workers(workers.per_gpu) if workers.count is None else workers.count
+    count = workers.number()
     if count == 0:
-        return InProcess()
-    return WorkerProcesses(count, logs)
+        return InProcess(say)
+    limit = workers.memory or memory_share(count, machine_memory())
+    return WorkerProcesses(
+        count, logs, memory_limit=limit, per_gpu=workers.per_gpu, say=say
+    )

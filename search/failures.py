@@ -1,61 +1,109 @@
-"""Tell failures apart: out of memory, not finite, infeasible, killed or bug."""
+"""Tell failures apart by exception, message and exit status, and record them."""
 
+import errno
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
-from search.checkpoints import LAST, Standing, read_standing
-from search.errors import InfeasibleError
+from search.checkpoints import standing_in
+from search.errors import InfeasibleError, NotFiniteError, OutOfTimeError, StorageError
 from search.orders import Order, Outcome
 from search.records import State
+from search.room import STORAGE_FAILS
 
 OUT_OF_MEMORY = "out of memory"
 NOT_FINITE = "not finite"
+TIMEOUT = "timeout"
 INFEASIBLE = "infeasible"
 KILLED = "killed"
+HUNG = "hung"
+CRASHED = "crashed"
+STORAGE = "storage"
 BUG = "bug"
 
-# How TensorFlow, XLA and CUDA say it; the classes differ by backend.
-MEMORY_WORDS = ("resource_exhausted", "resourceexhausted", "out of memory", "oom when")
+# How TensorFlow, XLA and CUDA say that a device is full; the classes differ by backend.
+DEVICE_MEMORY_WORDS = (
+    "resource_exhausted",
+    "resourceexhausted",
+    "out of memory",
+    "out_of_memory",
+    "oom when",
+    "alloc_failed",
+    "failed to allocate memory",
+)
+HOST_MEMORY_WORDS = ("bad_alloc", "cannot allocate memory")
+# tf.debugging.check_numerics and jax_debug_nans.
+NOT_FINITE_WORDS = ("tensor had nan", "tensor had inf", "invalid value (nan)")
+
+
+def is_device_full(error: BaseException) -> bool:
+    """Return whether a device (TensorFlow counts the CPU as one) ran out of memory."""
+    if isinstance(error, MemoryError | OSError):
+        return False
+    return any(word in text_of(error) for word in DEVICE_MEMORY_WORDS)
+
+
+def is_host_full(error: BaseException) -> bool:
+    """Return whether the process could not get memory of its own."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or any(
+        word in text_of(error) for word in HOST_MEMORY_WORDS
+    )
+
+
+def text_of(error: BaseException) -> str:
+    """Return class and message, in lower case."""
+    return f"{type(error).__name__} {error}".lower()
 
 
 def failure_kind(error: BaseException) -> str:
     """Return the kind of failure an exception stands for."""
-    text = f"{type(error).__name__} {error}".lower()
-    if isinstance(error, InfeasibleError):
-        return INFEASIBLE
-    if isinstance(error, ArithmeticError):
-        return NOT_FINITE
-    if isinstance(error, MemoryError) or any(word in text for word in MEMORY_WORDS):
+    known = {
+        InfeasibleError: INFEASIBLE,
+        NotFiniteError: NOT_FINITE,
+        FloatingPointError: NOT_FINITE,
+        OutOfTimeError: TIMEOUT,
+        StorageError: STORAGE,
+    }
+    for kind, name in known.items():
+        if isinstance(error, kind):
+            return name
+    if isinstance(error, OSError) and error.errno in STORAGE_FAILS:
+        return STORAGE
+    if is_device_full(error) or is_host_full(error):
         return OUT_OF_MEMORY
+    if any(word in text_of(error) for word in NOT_FINITE_WORDS):
+        return NOT_FINITE
     return BUG
 
 
 def failed_outcome(order: Order, error: BaseException) -> Outcome:
-    """Return the record of an order that ended with an exception."""
-    standing = read_standing(Path(order.folder) / LAST) or Standing()
+    """Return the record of an order that ended with an exception.
+
+    Where storage failed it is no failure of the trial: it pauses.
+    """
     kind = failure_kind(error)
-    state: State = "INFEASIBLE" if kind == INFEASIBLE else "FAILED"
-    return Outcome(
+    states: dict[str, State] = {INFEASIBLE: "INFEASIBLE", STORAGE: "PAUSED"}
+    plain = kind in (INFEASIBLE, TIMEOUT, STORAGE)
+    outcome = Outcome(
         order.order_id,
-        state=state,
+        state=states.get(kind, "FAILED"),
         failure=kind,
+        message=str(error) if plain else one_line(error),
+        traceback="".join(traceback.format_exception(error)) if kind == BUG else None,
+    )
+    return with_progress(outcome, order)
+
+
+def with_progress(outcome: Outcome, order: Order) -> Outcome:
+    """Return the outcome with the epochs that are safe on disk."""
+    standing = standing_in(Path(order.folder))
+    return replace(
+        outcome,
         history=standing.history,
         seconds=standing.seconds,
         parameters=standing.parameters or None,
-        message=str(error) if kind == INFEASIBLE else one_line(error),
-        traceback="".join(traceback.format_exception(error)) if kind == BUG else None,
-    )
-
-
-def killed_outcome(order_id: str, exit_status: int, deaths: int) -> Outcome:
-    """Return the record of an order whose worker died each time it was tried."""
-    cause = f"signal {-exit_status}" if exit_status < 0 else f"exit {exit_status}"
-    return Outcome(
-        order_id,
-        state="FAILED",
-        failure=KILLED,
-        message=f"its worker process died {deaths} times ({cause});"
-        " on Linux signal 9 is mostly the kernel running out of memory",
     )
 
 

@@ -1,7 +1,10 @@
 """Files that are whole or absent, never half-written."""
 
+import contextlib
+import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +82,51 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def checksum(value: Any) -> str:
+    """Return a hash of a JSON value, whatever the order of its keys."""
+    text = json.dumps(json.loads(json.dumps(value)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON object with its checksum, so that a flipped bit is seen."""
+    write_json(path, value | {"checksum": checksum(value)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a JSON object and check it; one written without a checksum passes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not what was written, named with its path.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    seal = value.pop("checksum", None)
+    if seal is not None and seal != checksum(value):
+        raise ValueError(f"{path} is not as it was written: its checksum differs")
+    return value
+
+
+def keep_previous(path: Path, previous: Path) -> None:
+    """Let `previous` be what `path` is now, until then as it was (needs hard links)."""
+    spare = previous.with_name(f".{previous.name}")
+    with contextlib.suppress(OSError):
+        spare.unlink(missing_ok=True)
+        os.link(path, spare)
+        spare.replace(previous)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in `folder` and below."""
+    for path in folder.rglob(".*"):
+        is_temporary = re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)
+        is_spare = path.name.startswith(".previous") or ".previous." in path.name
+        if (is_temporary or is_spare) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

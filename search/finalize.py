@@ -43,7 +43,7 @@ from search.records import (
     write_ensemble,
     write_records,
 )
-from search.studies import Study, open_study
+from search.studies import Study, open_study, read_study
 
 
 def finalize(
@@ -100,7 +100,7 @@ def recorded_data_dir(study: Study) -> Path | None:
 
 def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:
     """Raise InputError where the splits are not those of the search."""
-    recorded = read_json(paths.study)["data"]["hashes"]
+    recorded = read_study(paths)["data"]["hashes"]
     if recorded != data.hashes:
         raise InputError(
             "the images the search was run on",

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +19,7 @@ from search.errors import InputError
 from search.files import write_text
 from search.paths import StudyPaths
 from search.records import Task
-from search.studies import Study, open_study, ready_made, suggestion
+from search.studies import Study, is_recorded, open_study, ready_made, suggestion
 from search.study_files import SUFFIX, read_study_file
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -61,6 +63,7 @@ def check_study(study: Study) -> Study:
         ("--image-size", study.image_size),
         ("--max-flops", study.max_flops),
         ("--max-parameters", study.max_parameters),
+        ("--total-epochs", study.total_epochs),
     ):
         if value is not None and value < 1:
             raise InputError(
@@ -101,6 +104,23 @@ def parse_duration(text: str) -> float:
             "a duration such as 90s, 30m or 2h", repr(text), "Write a number and a unit"
         )
     return float(match[1]) * UNITS[match[2] or "s"]
+
+
+SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of `800m`, `4g` or `4 GB`.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
+    if not match or float(match[1]) == 0:
+        raise InputError(
+            "a size such as 800m or 4g", repr(text), "Write a number and a unit"
+        )
+    return int(float(match[1]) * SIZES[match[2]])
 
 
 def check_writable(folder: Path) -> None:
@@ -164,14 +184,16 @@ def only_driver(paths: StudyPaths) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        who = holder.read_text().strip() if holder.exists() else "unknown"
+        who = holder.read_text().strip() if holder.exists() else "another process"
         raise InputError(
             f"no other process working on the study {paths.name}",
-            f"process {who} is",
+            f"{who} is",
             "Wait for it, end it, or choose another --name",
         ) from None
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    me = f"process {os.getpid()} on {socket.gethostname()}, since {since},"
     try:
-        write_text(holder, f"{os.getpid()}\n")
+        write_text(holder, f"{me}\n")
         yield
     finally:
         lock.release()
@@ -219,10 +241,10 @@ def chosen_study(
         base = own_study(dataset, hypermodel, name)
     else:
         recorded = paths_of(ready)
-        base = open_study(recorded) if recorded.study.exists() else ready_made(ready)
+        base = open_study(recorded) if is_recorded(recorded) else ready_made(ready)
         base = replace(base, name=name or ready)
     before = paths_of(base.name)
-    if before.study.exists():
+    if is_recorded(before):
         kept = ("name", "task", "dataset", "hypermodel", "objective", "direction")
         fixed_fields = {key: getattr(base, key) for key in kept}
         base = replace(open_study(before), **fixed_fields)

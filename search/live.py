@@ -1,7 +1,7 @@
 """What a person sees while orders run: a live table, or lines where none can be."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +24,7 @@ class LiveView:
 
     Args:
         planned: (trials, epochs) of the whole search, where known.
+        budget_left: returns seconds of the budget, where there is one.
         most_epochs: of one trial, the length of its bar.
     """
 
@@ -35,18 +36,21 @@ class LiveView:
         direction: Direction,
         most_epochs: int,
         planned: tuple[int, int] | None,
+        budget_left: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._console = console
         self._objective = objective
         self._direction = direction
         self._most_epochs = most_epochs
         self._planned = planned
+        self._budget_left = budget_left
         self._trials: list[Trial] = []
         self._latest: dict[str, Progress] = {}
         self._announced: set[tuple[str, int, str]] = set()
         self._started = time.monotonic()
         self._epochs_seen = 0
         self._live: Live | None = None
+        self._noticed = ""
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -84,6 +88,12 @@ class LiveView:
             if self._live is None and is_news and not quiet:
                 self._console.print(self.line(trial), highlight=False, soft_wrap=True)
 
+    def notice(self, text: str) -> None:
+        """Say something once, until something else is to be said."""
+        if text != self._noticed:
+            self._noticed = text
+            self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
     def line(self, trial: Trial) -> str:
         """Return one line on a trial that ended or paused."""
         result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
@@ -114,6 +124,9 @@ class LiveView:
         left = self.seconds_left()
         if left is not None:
             parts.append(f"about {duration(left)} left")
+        budget = self._budget_left()
+        if budget is not None:
+            parts.append(f"{duration(max(0.0, budget))} of the budget")
         return ", ".join(parts)
 
     def epochs_done(self) -> int:
@@ -191,6 +204,9 @@ class Quiet:
         """Show nothing."""
 
     def changed(self, trials: list[Trial]) -> None:
+        """Show nothing."""
+
+    def notice(self, text: str) -> None:
         """Show nothing."""
 
 

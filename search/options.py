@@ -7,6 +7,8 @@ import typer
 
 RESULTS = Path("results")
 LOGS = Path("tensorboard_logs")
+# Configurations that finalize retrains unless told otherwise.
+FINALISTS = 3
 
 ResultsDir = Annotated[Path, typer.Option(help="Where records are kept.")]
 LogsDir = Annotated[Path, typer.Option(help="Where TensorBoard runs are kept.")]
@@ -23,6 +25,33 @@ Workers = Annotated[
         " Default: one a GPU, or one a core up to 4.",
     ),
 ]
+TrialsPerGpu = Annotated[int, typer.Option(min=1, help="Processes that share one GPU.")]
+WorkerMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4g",
+        help="Memory at which a process is replaced."
+        " Default: its share of 85 % of the machine.",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="30m",
+        help="Wall time of the search over all its runs; --finalize is part of it.",
+    ),
+]
+FinalizeAfter = Annotated[
+    bool,
+    typer.Option("--finalize", help="Finalize afterwards, within the --budget."),
+]
+TrialTimeout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="30m", help="Training time after which a trial has failed, in all."
+    ),
+]
+TotalEpochs = Annotated[int | None, typer.Option(help="Epochs of all trials together.")]
 SkipUnreadable = Annotated[
     bool,
     typer.Option(help="Leave out image files that cannot be read, and count them."),

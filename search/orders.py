@@ -39,7 +39,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an order ended. `state` PAUSED means: stopped when asked, epochs kept."""
+    """How an order ended. `state` PAUSED means: stopped when asked, epochs kept.
+
+    Attributes:
+        failure: the kind of failure, from `search.failures`.
+        notes: what went wrong on the way and was mended.
+    """
 
     order_id: str
     state: State
@@ -49,6 +54,7 @@ class Outcome:
     seconds: float = 0.0
     parameters: int | None = None
     traceback: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,20 @@ class Progress:
     logs: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life of a worker, sent after a training step (at most one a second).
+
+    Attributes:
+        stage: what it does next: a key of `search.supervision.SILENCE_SECONDS`.
+        notice: what the user should know now, where there is something.
+    """
+
+    order_id: str
+    stage: str
+    notice: str | None = None
+
+
 Report = Callable[[Progress], None]
 
 
@@ -82,21 +102,24 @@ class Executor(Protocol):
         """Wait about a second for an order to end; None where none did."""
 
     def stop(self) -> None:
-        """Ask running orders to end after their current epoch."""
+        """Ask running orders to end after their current epoch.
+
+        May be called from a signal handler, and more than once.
+        """
 
     def close(self) -> None:
         """End the workers."""
 
 
-def to_line(message: Order | Outcome | Progress) -> str:
+def to_line(message: Order | Outcome | Progress | Beat) -> str:
     """Encode a message as one line of JSON that names its kind."""
     body = {"kind": type(message).__name__, **dataclasses.asdict(message)}
     return json.dumps(body) + "\n"
 
 
-def from_line(line: str) -> Order | Outcome | Progress:
+def from_line(line: str) -> Order | Outcome | Progress | Beat:
     """Decode a message of `to_line`."""
     body = json.loads(line)
-    kinds = {kind.__name__: kind for kind in (Order, Outcome, Progress)}
-    message: Order | Outcome | Progress = kinds[body.pop("kind")](**body)
+    kinds = {kind.__name__: kind for kind in (Order, Outcome, Progress, Beat)}
+    message: Order | Outcome | Progress | Beat = kinds[body.pop("kind")](**body)
     return message

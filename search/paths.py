@@ -65,6 +65,16 @@ class StudyPaths:
         return self.work / "oracle.json"
 
     @property
+    def previous_oracle(self) -> Path:
+        """What stands in where `oracle` is damaged."""
+        return self.work / "oracle.previous.json"
+
+    @property
+    def study_copy(self) -> Path:
+        """What stands in where `study` is damaged or lost."""
+        return self.work / "study.json"
+
+    @property
     def lock(self) -> Path:
         return self.work / "driver.lock"
 

@@ -39,6 +39,8 @@ class Trial:
         failure: the kind of failure, where there is one.
         history: metric -> value per epoch.
         seed: of weights, data order, augmentation and dropout.
+        notes: what went wrong on the way and was mended: a worker replaced, a batch
+            halved, a damaged checkpoint.
     """
 
     trial_id: str
@@ -53,6 +55,7 @@ class Trial:
     failure: str | None = None
     history: History = field(default_factory=dict)
     seed: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

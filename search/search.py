@@ -1,21 +1,24 @@
 """The verb `search`: run a study, or go on with it where it was left."""
 
-import time
 from pathlib import Path
 
 from rich.console import Console
 
-from search.beginning import begin
-from search.devices import default_workers
+from search.beginning import Beginning, begin
+from search.budgets import WallTime, finalize_seconds
+from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds, gpus
 from search.driver import Driver
 from search.events import write_hparams_domain
 from search.executors import Workers, make_executor
 from search.inputs import only_driver
 from search.live import LiveView, duration, values_text
+from search.memory import size_text
 from search.oracles import check_tuner, make_oracle, planned
 from search.paths import StudyPaths
 from search.records import Trial, ranked
+from search.retention import checkpoint_bytes
 from search.spaces import knob_domains
+from search.state import read_state
 from search.studies import Study
 
 
@@ -25,6 +28,9 @@ def search(
     *,
     data_dir: Path | None = None,
     workers: int | None = None,
+    trials_per_gpu: int = 1,
+    worker_memory: int | None = None,
+    finalize_top: int = 0,
     console: Console | None = None,
 ) -> list[Trial]:
     """Search the study's space; the same call again goes on where it stopped.
@@ -32,6 +38,9 @@ def search(
     Args:
         workers: processes that train; None = what the machine carries, 0 = train in
             this process.
+        trials_per_gpu: processes that share one GPU.
+        worker_memory: bytes a process may hold; None = its share of the machine.
+        finalize_top: keep so much of the budget that as many finalists can be trained.
 
     Returns:
         The trials, as in trials.json.
@@ -39,8 +48,11 @@ def search(
     Raises:
         InputError: the input cannot be used; nothing has been written then.
         RepeatedBugError: the same bug ended the first trials.
+        StorageError: records or checkpoints cannot be written.
     """
+    wall = WallTime(study.budget_seconds)
     console = console or Console(stderr=True, quiet=True)
+    crew = Workers(workers, trials_per_gpu, worker_memory)
     check_tuner(study.tuner)
     begun = begin(study, paths, data_dir, console.print)
     study, space = begun.study, begun.space
@@ -48,14 +60,15 @@ def search(
         begun.record(paths)
         if not paths.oracle.exists():
             write_hparams_domain(paths.logs, knob_domains(space))
-        announce(study, paths, workers, console)
-        budget = study.budget_seconds
+        seconds = predicted_seconds(begun, paths, crew)
+        announce(study, paths, crew, seconds, console)
         view = LiveView(
             console,
             objective=study.objective,
             direction=study.direction,
             most_epochs=study.epochs,
             planned=planned(study),
+            budget_left=wall.left,
         )
         with view:
             return Driver(
@@ -63,28 +76,60 @@ def search(
                 paths=paths,
                 data_folder=begun.data.folder,
                 oracle=make_oracle(study, space),
-                executor=make_executor(Workers(workers), paths.worker_logs),
+                executor=make_executor(crew, paths.worker_logs, view.notice),
                 watcher=view,
-                deadline=None if budget is None else time.monotonic() + budget,
+                wall=wall,
+                reserve=lambda trials: finalize_seconds(
+                    trials, study, finalize_top, crew.number(), wall.overhead()
+                ),
             ).search()
 
 
+def predicted_seconds(
+    begun: Beginning, paths: StudyPaths, crew: Workers
+) -> float | None:
+    """Predict the time of what is left to train, or None where nothing tells it.
+
+    From the wall time of the search so far; before its first epoch, on a CPU, from the
+    FLOPs of the default network and what building one takes.
+    """
+    study, plan = begun.study, planned(begun.study)
+    if plan is None:
+        return None
+    most = min(plan[1], study.total_epochs or plan[1])
+    state = read_state(paths)[0]
+    done = sum(trial.epochs for trial in state.trials) if state else 0
+    if state and done:
+        return max(0, most - done) * state.seconds / done
+    if gpus():
+        return None
+    epochs = most * cpu_epoch_seconds(begun.default_flops(), begun.train_images())
+    return (epochs + plan[0] * SECONDS_TO_BUILD) / max(1, crew.number())
+
+
 def announce(
-    study: Study, paths: StudyPaths, workers: int | None, console: Console
+    study: Study,
+    paths: StudyPaths,
+    crew: Workers,
+    seconds: float | None,
+    console: Console,
 ) -> None:
     """Say what the search will cost before it starts."""
     plan = planned(study)
-    count = default_workers() if workers is None else workers
+    count = crew.number()
     cost = f"at most {study.epochs} epochs a trial"
     if plan is not None:
         cost = (
             f"{plan[0]} trials, {plan[1]} epochs in all (at most {study.epochs} each)"
         )
-    limit = study.budget_seconds
     where = f"{count} worker processes" if count else "this process"
     parts = [study.tuner, cost, f"on {where}"]
-    if limit is not None:
-        parts.append(f"for at most {duration(limit)}")
+    if study.total_epochs is not None:
+        parts.append(f"no more than {study.total_epochs} epochs")
+    if seconds is not None:
+        parts.append(f"about {duration(seconds)}")
+    if study.budget_seconds is not None:
+        parts.append(f"for at most {duration(study.budget_seconds)} over all runs")
     if study.max_flops is not None:
         console.print(
             f"networks above {study.max_flops / 1e6:.3g} MFLOPs an image are infeasible"
@@ -107,6 +152,7 @@ def print_found(
         count = sum(trial.state == state for trial in found)
         parts += [f"{count} {state.lower()}"] if count else []
     parts += [f"{unfinished} to be continued"] if unfinished else []
+    parts += [f"checkpoints {size_text(checkpoint_bytes(paths))}"]
     console.print(f"{', '.join(parts)}; records in {paths.folder}/", highlight=False)
     if best:
         top = best[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import InputError
-from search.files import read_json, write_json
+from search.files import read_sealed, write_sealed
 from search.paths import StudyPaths, studies_in, study_paths
 from search.records import Direction, Task, Trial, Values, ranked, read_records
 
@@ -45,6 +45,9 @@ class Study:
         balance_classes: draw training images so that all classes are equally frequent.
         max_latency_ms: networks slower than that are infeasible (one image forward,
             measured where the trial trains); None = no limit.
+        trial_timeout_seconds: of training and validation, over the whole life of a
+            trial; None = no limit.
+        total_epochs: of all trials together; None = what the tuner plans.
     """
 
     name: str
@@ -69,11 +72,13 @@ class Study:
     max_latency_ms: float | None = None
     skip_unreadable: bool = False
     balance_classes: bool = False
+    trial_timeout_seconds: float | None = None
+    total_epochs: int | None = None
 
 
 # What may differ between two runs of the same command: a search can be extended or
 # moved, not changed.
-MAY_CHANGE = ("trials", "data_dir", "budget_seconds")
+MAY_CHANGE = ("trials", "total_epochs", "data_dir", "budget_seconds")
 
 READY_MADE = (
     Study("shapes-convnet", "classification", "shapes", "convnet", epochs=9),
@@ -130,7 +135,7 @@ def fingerprint(study: Study, data_fingerprint: str, weights_hash: str | None) -
     settings = {
         key: value
         for key, value in dataclasses.asdict(study).items()
-        if key not in MAY_CHANGE
+        if key not in MAY_CHANGE and value is not None
     }
     if weights_hash is not None:
         del settings["weights"]  # a file is what it holds, wherever it lies
@@ -144,7 +149,7 @@ def open_study(paths: StudyPaths) -> Study:
     Raises:
         InputError: nothing was searched under this name.
     """
-    if not paths.study.exists():
+    if not is_recorded(paths):
         known = studies_in(paths.results_dir)
         is_ready_made = paths.name in {study.name for study in READY_MADE}
         raise InputError(
@@ -156,7 +161,36 @@ def open_study(paths: StudyPaths) -> Study:
             else suggestion(paths.name, known)
             + "Choose a searched study, or pass --results-dir",
         )
-    return Study(**read_json(paths.study)["study"])
+    return Study(**read_study(paths)["study"])
+
+
+def read_study(paths: StudyPaths) -> dict[str, Any]:
+    """Read study.json, or its copy in work/ where it is damaged or lost.
+
+    Raises:
+        InputError: neither is as it was written.
+    """
+    problem = f"no {paths.study}"
+    for path in (paths.study, paths.study_copy):
+        try:
+            recorded = read_sealed(path)
+            Study(**recorded["study"])
+            return recorded
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, KeyError) as error:
+            problem = str(error)
+    raise InputError(
+        f"the study as it was recorded in {paths.study}",
+        problem,
+        "Restore the file from a copy, or search again under another --name",
+    )
+
+
+def is_recorded(paths: StudyPaths) -> bool:
+    """Return whether something was searched under this name."""
+    files = (paths.study, paths.study_copy, paths.trials)
+    return any(path.exists() for path in files)
 
 
 def record_study(
@@ -171,23 +205,22 @@ def record_study(
     Raises:
         InputError: another study lies under this name; names the changed field.
     """
-    if paths.study.exists():
+    if is_recorded(paths):
         refuse_changes(paths, study, mark)
-    write_json(
-        paths.study,
-        {
-            "study": dataclasses.asdict(study),
-            "fingerprint": mark,
-            "data": data,
-            "environment": environment(),
-            "command": command,
-        },
-    )
+    record = {
+        "study": dataclasses.asdict(study),
+        "fingerprint": mark,
+        "data": data,
+        "environment": environment(),
+        "command": command,
+    }
+    write_sealed(paths.study, record)
+    write_sealed(paths.study_copy, record)
 
 
 def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
     """Raise InputError naming the first field in which the study on disk differs."""
-    recorded = read_json(paths.study)
+    recorded = read_study(paths)
     if recorded["fingerprint"] == mark:
         return
     remedy = (
@@ -247,9 +280,13 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
     rows = []
     for name in dict.fromkeys([*known, *studies_in(results_dir)]):
         paths = study_paths(name, results_dir, logs_dir)
-        searched = paths.study.exists()
-        study = open_study(paths) if searched else known[name]
-        trials = read_records(paths.trials, Trial)
+        searched = is_recorded(paths)
+        try:
+            study = open_study(paths) if searched else known[name]
+            trials = read_records(paths.trials, Trial)
+        except (InputError, ValueError):
+            rows.append(damaged_row(name))
+            continue
         best = ranked(trials, study.direction)
         rows.append(
             {
@@ -266,6 +303,19 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def damaged_row(name: str) -> dict[str, Any]:
+    """Return the row of a study whose records cannot be read."""
+    keys = ("task", "dataset", "hypermodel", "tuner", "epochs")
+    return {
+        "name": name,
+        **dict.fromkeys(keys, ""),
+        "state": "damaged",
+        "trials": 0,
+        "objective": "",
+        "best_score": None,
+    }
 
 
 def study_state(paths: StudyPaths, trials: list[Trial]) -> str:

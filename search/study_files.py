@@ -13,7 +13,10 @@ from search.studies import Study, suggestion
 
 SUFFIX = ".toml"
 # Decided by the others, or by where it runs.
-LEFT_OUT = ("task", "objective", "direction", "fixed", "data_dir", "budget_seconds")
+LEFT_OUT = (
+    *("task", "objective", "direction", "fixed", "data_dir", "budget_seconds"),
+    "trial_timeout_seconds",
+)
 KEYS = tuple(
     field.name for field in dataclasses.fields(Study) if field.name not in LEFT_OUT
 )

@@ -8,6 +8,8 @@ was not, and a trial promoted to a higher rung is the same training going on.
 """
 
 import gc
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,26 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.accumulation import accumulate, in_parts, lasting_variables, recount_steps
 from search.checkpoints import (
     BEST,
-    LAST,
+    Found,
     Standing,
     load_variables,
-    read_standing,
     save_checkpoint,
+    save_last,
 )
 from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
-from search.errors import InfeasibleError, InputError
+from search.errors import InfeasibleError, InputError, NotFiniteError
 from search.events import EventWriter
 from search.files import write_array
-from search.orders import Order, Outcome, Progress, Report
+from search.orders import Order, Outcome, Progress
+from search.pulse import Link, TrialClock, check_loss, make_pulse
 from search.records import best_epoch_of, finite
+from search.room import when_there_is_room
+from search.stopping import must_train
 from search.studies import Study
-
-
-class NotFiniteError(ArithmeticError):
-    """The training loss became NaN or infinite."""
 
 
 def make_hypermodel(study: Study, data: PreparedDataset, length: int) -> Any:
@@ -54,8 +56,12 @@ def make_hypermodel(study: Study, data: PreparedDataset, length: int) -> Any:
     )
 
 
-def build_model(order: Order, hypermodel: Any) -> Any:
-    """Build the compiled network of an order, seeded, with its optimizer built."""
+def build_model(order: Order, hypermodel: Any, parts: int = 1) -> Any:
+    """Build the compiled network of an order, seeded, with its optimizer built.
+
+    Args:
+        parts: training steps to an update, each on a part of the batch.
+    """
     import keras
     import keras_tuner
 
@@ -64,6 +70,8 @@ def build_model(order: Order, hypermodel: Any) -> Any:
     hp.values = dict(order.values)
     model = hypermodel.build(hp)
     check_size(model, Study(**order.study))
+    if parts > 1:
+        accumulate(model.optimizer, parts)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -103,120 +111,109 @@ def check_latency(model: Any, study: Study) -> None:
 
 def all_variables(model: Any) -> list[Any]:
     """Return every variable that decides how training goes on."""
-    return [*model.variables, *model.optimizer.variables]
+    return [*model.variables, *lasting_variables(model.optimizer)]
 
 
-def train(order: Order, report: Report, is_stopped: Callable[[], bool]) -> Outcome:
-    """Train an order from its last checkpoint to `order.epochs`.
-
-    Args:
-        report: called after every finished epoch, once it is safely on disk.
-        is_stopped: asked after every epoch; True ends the order with PAUSED.
-
-    Raises:
-        NotFiniteError: the loss became NaN or infinite.
-    """
-    study = Study(**order.study)
-    last = Path(order.folder) / LAST
-    standing = read_standing(last) or Standing()
-    if must_train(standing, order, study):
-        standing = train_epochs(order, study, standing, report, is_stopped)
-    unfinished = must_train(standing, order, study)
-    return Outcome(
-        order.order_id,
-        state="PAUSED" if unfinished else "COMPLETED",
-        message=early_stop_message(standing, order, study),
-        history=standing.history,
-        seconds=standing.seconds,
-        parameters=standing.parameters,
-    )
-
-
-def must_train(standing: Standing, order: Order, study: Study) -> bool:
-    """Return whether another epoch is due."""
-    return standing.epochs < order.epochs and not is_stale(standing, study)
-
-
-def is_stale(standing: Standing, study: Study) -> bool:
-    """Return whether the score has not improved for `study.patience` epochs."""
-    best = best_epoch_of(standing.history, study.objective, study.direction)
-    if study.patience is None or standing.epochs == 0:
-        return False
-    return standing.epochs - (best or 0) >= study.patience
-
-
-def early_stop_message(standing: Standing, order: Order, study: Study) -> str | None:
-    """Say why a training ended before its last epoch, where it did."""
-    if standing.epochs >= order.epochs or not is_stale(standing, study):
-        return None
-    return f"stopped early: no better {study.objective} for {study.patience} epochs"
+def configuration_of(order: Order) -> str:
+    """Return a hash of what a checkpoint of an order belongs to."""
+    parts = [order.values, order.seed, order.length]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train_epochs(
     order: Order,
     study: Study,
-    standing: Standing,
-    report: Report,
-    is_stopped: Callable[[], bool],
+    found: Found,
+    parts: int,
+    link: Link,
 ) -> Standing:
-    """Train epoch by epoch; each ends with its checkpoint on disk."""
+    """Train epoch by epoch; each ends with its checkpoint on disk.
+
+    Args:
+        parts: training steps to an update, each on a part of the batch.
+    """
+    link.pulse("loading")
+    standing = replace(
+        found.standing, parts=parts, configuration=configuration_of(order)
+    )
     data = open_prepared(Path(order.data_folder))
     hypermodel = make_hypermodel(study, data, order.length)
-    model = build_model(order, hypermodel)
-    if standing.epochs:
-        load_variables(Path(order.folder) / LAST, all_variables(model))
+    batch_size = hypermodel.batch_size(order.values)
+    link.pulse("building")
+    model = build_model(order, hypermodel, parts)
+    if found.path is not None:
+        load_variables(found.path, all_variables(model))
+        recount_steps(model.optimizer, found.standing.parts, parts)
     else:
         check_latency(model, study)
     images, targets = data.open_train(study.task, study.limit_train, study.seed)
     validation = data.open("validation", study.task)
-    batch_size = hypermodel.batch_size(order.values)
     with EventWriter.opened(order, standing.epochs) as events:
         while must_train(standing, order, study):
+            link.pulse("first step")
+            clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
+            clock.check()
             started = time.perf_counter()
             labels = targets if study.balance_classes else None
             turn = epoch_order(order.seed, standing.epochs, len(images), labels)
+            model.begin_epoch(standing.epochs, standing.history)
             logs = fit_epoch(
-                model, images[turn], targets[turn], validation, batch_size, standing
+                model,
+                (images[turn], targets[turn]),
+                validation,
+                (batch_size, parts),
+                standing.epochs,
+                make_pulse(link.pulse, clock),
             )
             seconds = time.perf_counter() - started
-            standing = extended(standing, logs, seconds, model.count_params())
-            events.write_epoch(standing.epochs, logs)
-            save_epoch(Path(order.folder), model, standing, study)
-            report(Progress(order.order_id, standing.epochs, seconds, logs))
-            if is_stopped():
+            standing = extended(standing, logs, seconds, model.count_params(), study)
+            link.pulse("saving")
+            keep_epoch(order, model, standing, logs, events, link)
+            link.report(Progress(order.order_id, standing.epochs, seconds, logs))
+            if link.is_stopped():
                 break
     return standing
 
 
 def fit_epoch(
     model: Any,
-    images: NDArray[Any],
-    targets: NDArray[Any],
+    training: tuple[NDArray[Any], NDArray[Any]],
     validation: tuple[NDArray[Any], NDArray[Any]],
-    batch_size: int,
-    standing: Standing,
+    batches: tuple[int, int],
+    epoch: int,
+    pulse: Any,
 ) -> dict[str, float | None]:
     """Train one epoch in the given order of images and return Keras' logs.
+
+    Args:
+        batches: images of a batch, and the parts each is trained in.
+        epoch: from 0.
+        pulse: a Keras callback.
 
     Raises:
         NotFiniteError: the training loss is NaN or infinite.
     """
-    epoch = standing.epochs
-    model.begin_epoch(epoch, standing.history)
-    result = model.fit(
-        images,
-        targets,
-        batch_size=batch_size,
-        epochs=epoch + 1,
-        initial_epoch=epoch,
-        shuffle=False,
-        validation_data=validation,
-        verbose=0,
-    )
-    logs = {key: float(values[-1]) for key, values in result.history.items()}
+    size, parts = batches
+    if parts > 1:
+        arrays: dict[str, Any] = {"x": in_parts(*training, size, parts)}
+    else:
+        arrays = {"x": training[0], "y": training[1], "batch_size": size}
+    try:
+        result = model.fit(
+            **arrays,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            shuffle=False,
+            validation_data=validation,
+            validation_batch_size=-(-size // parts),
+            callbacks=[pulse],
+            verbose=0,
+        )
+        logs = {key: float(values[-1]) for key, values in result.history.items()}
+        check_loss(logs)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{error} in epoch {epoch + 1}") from None
     logs["learning_rate"] = float(np.asarray(model.optimizer.learning_rate))
-    if not np.isfinite(logs["loss"]):
-        raise NotFiniteError(f"loss = {logs['loss']} in epoch {epoch + 1}")
     return {key: finite(value) for key, value in logs.items()}
 
 
@@ -225,6 +222,7 @@ def extended(
     logs: dict[str, float | None],
     seconds: float,
     parameters: int,
+    study: Study,
 ) -> Standing:
     """Return the progress with one more epoch; late metrics are padded with None."""
     before = [None] * standing.epochs
@@ -238,18 +236,36 @@ def extended(
         seconds=standing.seconds + seconds,
         parameters=parameters,
         history=history,
+        best_epoch=best_epoch_of(history, study.objective, study.direction),
     )
 
 
-def save_epoch(folder: Path, model: Any, standing: Standing, study: Study) -> None:
+def keep_epoch(
+    order: Order,
+    model: Any,
+    standing: Standing,
+    logs: dict[str, float | None],
+    events: Any,
+    link: Link,
+) -> None:
+    """Write an epoch's checkpoints and curves; wait where the disk is full."""
+    folder = Path(order.folder)
+
+    def write(what: Callable[[], object]) -> None:
+        when_there_is_room(what, folder, link.pulse, link.is_stopped)
+
+    write(lambda: save_epoch(folder, model, standing))
+    write(lambda: events.write_epoch(standing.epochs, logs))
+
+
+def save_epoch(folder: Path, model: Any, standing: Standing) -> None:
     """Write the best checkpoint where this epoch is it, then the last.
 
     In this order a kill between the two repeats the epoch and writes the best again.
     """
-    best = best_epoch_of(standing.history, study.objective, study.direction)
-    if best == standing.epochs:
+    if standing.best_epoch == standing.epochs:
         save_checkpoint(folder / BEST, model.variables, standing)
-    save_checkpoint(folder / LAST, all_variables(model), standing)
+    save_last(folder, all_variables(model), standing)
 
 
 def load_best(order: Order) -> Any:

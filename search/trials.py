@@ -10,8 +10,10 @@ from rich.text import Text
 
 from search.errors import InputError
 from search.live import duration, shown, values_text
+from search.memory import size_text
 from search.paths import StudyPaths
 from search.records import Trial, Values, ranked, read_records
+from search.retention import checkpoint_bytes
 from search.studies import Study, open_study
 
 
@@ -46,12 +48,15 @@ def print_trials(paths: StudyPaths, console: Console) -> None:
         if trial.message:
             kind = f"{trial.failure}: " if trial.state == "FAILED" else ""
             console.print(indented(f"{kind}{trial.message}"))
+        for note in trial.notes:
+            console.print(indented(note, style="yellow"))
         own = {k: v for k, v in trial.values.items() if k not in shared}
         if own:
             console.print(indented(values_text(own), style="dim"))
     if shared:
         console.print(f"the same in all: {values_text(shared)}", highlight=False)
-    console.print(counted(records), highlight=False)
+    size = size_text(checkpoint_bytes(paths))
+    console.print(f"{counted(records)}; checkpoints {size}", highlight=False)
 
 
 def counted(records: Sequence[Trial]) -> str:

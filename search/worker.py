@@ -10,18 +10,32 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
+from search.continuing import train
 from search.failures import failed_outcome
-from search.orders import Order, Outcome, Progress, Report, from_line, to_line
-from search.training import forget_models, predict_split, train
+from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
+from search.processes import die_with_parent
+from search.pulse import Pulse, silent
+from search.supervision import SILENCE_SECONDS
+from search.training import forget_models, predict_split
 
 STOP = "stop"
 
 
-def run_order(order: Order, report: Report, is_stopped: Callable[[], bool]) -> Outcome:
-    """Run one order to its end; a failure is an outcome, not an exception."""
+def run_order(
+    order: Order,
+    report: Report,
+    is_stopped: Callable[[], bool],
+    pulse: Pulse = silent,
+) -> Outcome:
+    """Run one order to its end; a failure is an outcome, not an exception.
+
+    Args:
+        report, is_stopped, pulse: as in `search.pulse.Link`.
+    """
     try:
         if order.job == "train":
-            return train(order, report, is_stopped)
+            return train(order, report, is_stopped, pulse)
+        pulse("predicting")
         return predict_split(order)
     except Exception as error:
         return failed_outcome(order, error)
@@ -48,7 +62,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         # Not sys.exit: the main thread may be inside a training step for minutes.
         os._exit(0)
 
-    def answer(message: Progress | Outcome) -> None:
+    def answer(message: Progress | Outcome | Beat) -> None:
         answers.write(to_line(message))
         answers.flush()
 
@@ -57,11 +71,24 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         with arrived:
             arrived.wait_for(lambda: bool(inbox))
             order = inbox.pop(0)
-        answer(run_order(order, answer, stopped.is_set))
+        pulse = beating(order.order_id, answer)
+        pulse("loading")
+        answer(run_order(order, answer, stopped.is_set, pulse))
+
+
+def beating(order_id: str, answer: Callable[[Beat], None]) -> Pulse:
+    """Return the pulse that sends beats; what is no stage is a notice while saving."""
+
+    def pulse(text: str) -> None:
+        is_stage = text in SILENCE_SECONDS
+        answer(Beat(order_id, text) if is_stage else Beat(order_id, "saving", text))
+
+    return pulse
 
 
 def main() -> None:
     """Serve on stdin and stdout; what libraries print goes to stderr."""
+    die_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr

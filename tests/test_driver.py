@@ -1,20 +1,22 @@
 """The driver: what it records, how it goes on after a kill, what failures do."""
 
 import json
-import time
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulation import Killed, SimulatedWorkers
 
+from search.budgets import WallTime
 from search.driver import Driver, RepeatedBugError
-from search.errors import InputError
+from search.errors import InputError, StorageError
 from search.live import Quiet
 from search.oracles import make_oracle, planned
 from search.orders import Outcome
 from search.paths import StudyPaths
-from search.records import Trial, read_records
+from search.records import Trial, ranked, read_records
 from search.studies import Study, record_study
 
 
@@ -220,8 +222,8 @@ def test_a_finished_search_can_be_extended(tmp_path: Path) -> None:
 
 def test_a_spent_budget_leaves_a_search_that_goes_on(tmp_path: Path) -> None:
     of = study("random", trials=5)
-    late = time.monotonic() - 1
-    assert driver(tmp_path, of, SimulatedWorkers(), deadline=late).search() == []
+    spent = WallTime(limit=60, before=61)
+    assert driver(tmp_path, of, SimulatedWorkers(), wall=spent).search() == []
     assert len(driver(tmp_path, of, SimulatedWorkers()).search()) == 5
 
 
@@ -232,3 +234,139 @@ def test_a_changed_study_is_refused_by_the_name_of_the_field(tmp_path: Path) -> 
         record_study(paths, study("random", epochs=27), {}, "two", "")
     extended = study("random", trials=99)
     record_study(paths, extended, {}, "one", "")
+
+
+def test_total_epochs_are_not_passed_and_a_larger_number_goes_on(
+    tmp_path: Path,
+) -> None:
+    for tuner in ("random", "hyperband"):
+        short = study(tuner, trials=9, total_epochs=20)
+        workers = SimulatedWorkers(capacity=2)
+        trials = driver(tmp_path / tuner, short, workers).search()
+        assert 12 <= sum(workers.trained.values()) <= 20
+        assert len({t.trial_id for t in trials}) == len(trials)
+        whole = driver(tmp_path / f"{tuner} whole", study(tuner, trials=9), workers)
+        more = driver(tmp_path / tuner, study(tuner, trials=9), workers.next_life(None))
+        assert len(more.search()) == len(whole.search()) == 9
+
+
+def test_a_budget_counts_over_all_runs_and_a_larger_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    of = study("random", trials=5)
+    first = driver(tmp_path, of, SimulatedWorkers(), wall=WallTime(limit=60, before=9))
+    first.search()
+    again = driver(tmp_path, of, SimulatedWorkers(), wall=WallTime(limit=60))
+    again.search()
+    assert again.wall.spent() > 9
+
+
+def test_what_finalize_needs_is_kept_of_the_budget(tmp_path: Path) -> None:
+    of = study("random", trials=50)
+
+    def reserve(trials: Any) -> float:
+        return 1000.0 if sum(t.score is not None for t in trials) >= 4 else 0.0
+
+    searching = driver(
+        tmp_path, of, SimulatedWorkers(), wall=WallTime(limit=900), reserve=reserve
+    )
+    assert len(searching.search()) == 4
+
+
+class Interrupts(SimulatedWorkers):
+    """Sends signals to this process while a trial runs."""
+
+    signals: tuple[int, ...] = (signal.SIGINT,)
+    stopped = False
+
+    def wait(self, report: Any) -> Any:
+        if len(self.trained) == 2 and not self.stopped:
+            for number in self.signals:
+                os.kill(os.getpid(), number)
+        if self.stopped:
+            order = self.running.pop()
+            return Outcome(order.order_id, "PAUSED")
+        return super().wait(report)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_ends_the_search_after_the_running_epochs(
+    tmp_path: Path, number: int
+) -> None:
+    of = study("random", trials=5)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    workers = Interrupts(capacity=2)
+    workers.signals = (number,)
+    searching = driver(tmp_path / "cut", of, workers)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        searching.search()
+    assert signal.getsignal(number) == before
+    assert searching.running == {}
+    states = [t.state for t in read_records(searching.paths.trials, Trial)]
+    assert states.count("PAUSED") == 2
+    again = SimulatedWorkers(capacity=2, trained=workers.trained)
+    assert driver(tmp_path / "cut", of, again).search() == whole
+
+
+def test_a_second_signal_ends_the_search_at_once(tmp_path: Path) -> None:
+    workers = Interrupts(capacity=2)
+    workers.signals = (signal.SIGINT, signal.SIGINT)
+    searching = driver(tmp_path, study("random"), workers)
+    with pytest.raises(KeyboardInterrupt):
+        searching.search()
+    assert searching.running  # nobody waited for them
+    assert workers.is_closed
+
+
+def test_a_storage_failure_pauses_the_trial_and_ends_the_search(
+    tmp_path: Path,
+) -> None:
+    class Full(SimulatedWorkers):
+        def wait(self, report: Any) -> Any:
+            order = self.running.pop()
+            return Outcome(
+                order.order_id, "PAUSED", failure="storage", message="Cannot write x."
+            )
+
+    with pytest.raises(StorageError, match="Cannot write"):
+        driver(tmp_path, study("random", trials=3), Full()).search()
+    trials = driver(tmp_path, study("random", trials=3), SimulatedWorkers()).search()
+    assert {(t.state, t.failure, t.message) for t in trials} == {
+        ("COMPLETED", None, None)
+    }
+
+
+def test_checkpoints_of_trials_that_cannot_matter_are_removed(tmp_path: Path) -> None:
+    class Writes(SimulatedWorkers):
+        def submit(self, order: Any) -> None:
+            super().submit(order)
+            folder = Path(order.folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("best.npz", "last.npz"):
+                (folder / name).write_bytes(b"weights")
+
+    searching = driver(tmp_path, study("hyperband", epochs=27), Writes(failing=0.2))
+    trials = searching.search()
+    left = {path.parent.name for path in searching.paths.work.glob("trials/*/*.npz")}
+    best = [t.trial_id for t in ranked(trials, "max") if t.state == "COMPLETED"][:10]
+    assert left == set(best)
+    assert len(trials) > 30
+
+
+def test_the_same_bug_ends_the_search_whatever_numbers_it_names(
+    tmp_path: Path,
+) -> None:
+    class Broken(SimulatedWorkers):
+        def wait(self, report: Any) -> Any:
+            order = self.running.pop()
+            message = (
+                f"ValueError: shape ({order.values['depth']}, 3) at 0x{id(order):x}"
+            )
+            return Outcome(order.order_id, "FAILED", failure="bug", message=message)
+
+    with pytest.raises(RepeatedBugError):
+        driver(tmp_path, study("random"), Broken()).search()

@@ -85,6 +85,24 @@ def straight(
     return folder, run_order(order(data, folder), ignore, never)
 
 
+def test_promotion_with_sgd_momentum_and_cosine_is_the_same_training(
+    data: PreparedDataset, tmp_path: Path
+) -> None:
+    """keras-tuner: a promoted trial restarts its optimizer and its schedule."""
+    sgd = {"optimizer": "sgd", "sgd_learning_rate": 0.05, "sgd_weight_decay": 1e-4}
+    values = {**sgd, "weight_averaging": False, "normalization": "group"}
+    for epochs in (1, 3):
+        promoted = order(data, tmp_path / "promoted", epochs, **values)
+        outcome = run_order(promoted, ignore, never)
+    straight = order(data, tmp_path / "straight", 3, **values)
+    assert run_order(straight, ignore, never).history == outcome.history
+    pairs = zip(
+        arrays(tmp_path / "promoted"), arrays(tmp_path / "straight"), strict=True
+    )
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_trial_promoted_from_rung_to_rung_is_the_same_training(
     data: PreparedDataset, straight: tuple[Path, Outcome], tmp_path: Path
 ) -> None:

@@ -180,6 +180,17 @@ def candidates(runs: Sequence[Run], bracket: int, rung: int) -> list[Run]:
     return sorted(finished, key=lambda run: (-(run.score or 0.0), run.run_id))
 
 
+def may_be_promoted(brackets: Sequence[Bracket], runs: Sequence[Run]) -> set[str]:
+    """Return the ids of finished runs for which a higher rung still has a place."""
+    return {
+        run.run_id
+        for bracket, of in enumerate(brackets)
+        for rung in range(len(of.sizes) - 1)
+        if open_places(brackets, runs, bracket, rung + 1) > 0
+        for run in candidates(runs, bracket, rung)
+    }
+
+
 def open_places(
     brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int, rung: int
 ) -> int:

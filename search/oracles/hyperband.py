@@ -16,6 +16,7 @@ from search.oracles.brackets import (
     Start,
     Wait,
     decide,
+    may_be_promoted,
     plan_brackets,
 )
 from search.oracles.sampling import new_values
@@ -106,6 +107,10 @@ class Hyperband(keras_tuner.Oracle):
                 )
             )
         return runs
+
+    def may_go_on(self) -> set[str]:
+        """Return the ids of finished trials that may still be promoted."""
+        return may_be_promoted(self.brackets, self._runs())
 
     def get_state(self) -> dict[str, Any]:
         """Return the state as plain values."""

@@ -1,0 +1,101 @@
+"""60 trials: does the driver grow, does a worker swell, do checkpoints fill the disk?
+
+    python benchmarks/reliability/memory.py FOLDER [--trials 60]
+
+Samples the driver, its worker and the checkpoints once a second.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import searches
+
+from search.checkpoints import BEST, LAST, PREVIOUS
+from search.inputs import parse_size
+from search.memory import memory_of
+from search.paths import study_paths
+from search.retention import TOP_KEPT, checkpoint_bytes
+
+LIMIT = "2g"
+MIB = 2**20
+# What the driver has loaded after so many trials it keeps: Keras, TensorBoard.
+SETTLED_AFTER = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--trials", type=int, default=60)
+    options = parser.parse_args()
+    folder = searches.fresh(options.folder)
+    size = ("--tuner", "random", "--trials", str(options.trials), "--epochs", "2")
+    name = "memory"
+    process = searches.start(
+        folder, searches.command(name, *size, "--worker-memory", LIMIT)
+    )
+    samples = []
+    while process.poll() is None:
+        samples.append(sampled(folder, name, process.pid))
+        time.sleep(1)
+    assert process.returncode == 0, f"the search failed; see {folder}/search.log"
+    searches.write_result("memory.json", result(samples, options.trials, folder, name))
+
+
+def sampled(folder: Path, name: str, pid: int) -> dict[str, int]:
+    """Return sizes now, in bytes, and how many trials have ended."""
+    paths = study_paths(name, folder / "results", folder / "tensorboard_logs")
+    trials = searches.table(folder / "results" / name)
+    try:
+        workers = psutil.Process(pid).children()
+    except psutil.Error:
+        workers = []
+    files = [
+        path.stat().st_size
+        for file in (BEST, LAST, PREVIOUS)
+        for path in paths.work.glob(f"trials/*/{file}")
+        if path.exists()
+    ]
+    return {
+        "ended": sum(trial["epochs"] > 0 for trial in trials),
+        "driver": memory_of(pid),
+        "worker": max((memory_of(worker.pid) for worker in workers), default=0),
+        "workers": sum(worker.pid for worker in workers),
+        "checkpoints": checkpoint_bytes(paths),
+        "largest checkpoint": max(files, default=0),
+    }
+
+
+def result(
+    samples: list[dict[str, int]], trials: int, folder: Path, name: str
+) -> dict[str, Any]:
+    """Return the largest sizes and the growth."""
+    settled = [s for s in samples if s["ended"] >= SETTLED_AFTER]
+    largest = max(s["largest checkpoint"] for s in samples)
+    table = searches.table(folder / "results" / name)
+    # One trial runs (best, last, previous); of the top there are best and last.
+    bound = (3 + 2 * TOP_KEPT) * largest
+    most = max(s["checkpoints"] for s in samples)
+    return {
+        **searches.circumstances(),
+        "trials": len(table),
+        "trials asked for": trials,
+        "driver, MiB after 5 trials": round(settled[0]["driver"] / MIB, 1),
+        "driver, MiB at the end": round(settled[-1]["driver"] / MIB, 1),
+        "driver grew, MiB": round(
+            (settled[-1]["driver"] - settled[0]["driver"]) / MIB, 1
+        ),
+        "worker, largest MiB": round(max(s["worker"] for s in samples) / MIB, 1),
+        "worker limit, MiB": round(parse_size(LIMIT) / MIB, 1),
+        "worker processes": len({s["workers"] for s in samples} - {0}),
+        "checkpoints, largest MB": round(most / 1e6, 3),
+        "checkpoints, bound MB": round(bound / 1e6, 3),
+        "checkpoints without removal, MB": round(2 * len(table) * largest / 1e6, 3),
+        "trials that failed": sum(trial["state"] == "FAILED" for trial in table),
+    }
+
+
+if __name__ == "__main__":
+    main()

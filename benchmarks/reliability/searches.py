@@ -1,0 +1,109 @@
+"""What the reliability harnesses share: a small search, its files, where it ran."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search.checkpoints import damage
+from search.files import read_json, read_sealed
+from search.memory import machine_memory
+
+# A network that trains in well under a second an epoch; the knobs of its training vary.
+FIXED = (
+    "stages=2",
+    "blocks_per_stage=1",
+    "base_filters=16",
+    "mixing=none",
+    "augmentation=flip_crop",
+    "squeeze_excitation=false",
+    "convolution=standard",
+)
+
+
+def command(name: str, *options: str) -> list[str]:
+    """Return the command of a search of 20 small trials with Hyperband."""
+    fixed = [word for knob in FIXED for word in ("--fix", knob)]
+    return [
+        *(sys.executable, "-m", "search", "search", "shapes-convnet", "--name", name),
+        *("--tuner", "hyperband", "--trials", "20", "--epochs", "9"),
+        *("--limit-train", "64", "--workers", "1", *fixed, *options),
+    ]
+
+
+def start(folder: Path, arguments: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a search in `folder`; what it says goes to search.log there."""
+    environment = {**os.environ, "VISION_TUNER_CACHE": str(folder / "cache")}
+    with (folder / "search.log").open("ab") as log:
+        return subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def unreadable(folder: Path) -> list[str]:
+    """Return what is not as it was written of a study's state and checkpoints."""
+    found = []
+    for name in ("study.json", "work/study.json", "work/oracle.json", "trials.json"):
+        try:
+            path = folder / name
+            if path.exists():
+                (read_json if name == "trials.json" else read_sealed)(path)
+        except ValueError as error:
+            found.append(str(error))
+    for path in folder.glob("work/trials/*/[!.]*.npz"):
+        reason = damage(path)
+        if reason not in (None, "missing"):  # swept away while we looked
+            found.append(f"{path}: {reason}")
+    return found
+
+
+def table(folder: Path) -> list[dict[str, Any]]:
+    """Return trials.json, or no trials before the first."""
+    path = folder / "trials.json"
+    return read_json(path) if path.exists() else []
+
+
+def circumstances() -> dict[str, Any]:
+    """Return where and with what a harness ran."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    packages = ("tensorflow", "keras", "keras-tuner", "numpy")
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit.stdout.strip(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{os.cpu_count()} cores, {machine_memory() / 2**30:.0f} GiB,"
+        f" {platform.machine()}, no GPU",
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in packages},
+    }
+
+
+def write_result(name: str, result: dict[str, Any]) -> None:
+    """Write a harness's record beside it."""
+    path = Path(__file__).parent / "results" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def fresh(folder: Path) -> Path:
+    """Return an empty folder to search in."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

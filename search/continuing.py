@@ -1,0 +1,75 @@
+"""Train an order from where it stands; where memory runs out, with smaller batches."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from search.checkpoints import PREVIOUS, Found, Standing, find_checkpoint
+from search.failures import is_device_full
+from search.orders import Order, Outcome, Report
+from search.pulse import Link, Pulse, silent
+from search.stopping import early_stop_message, must_train
+from search.studies import Study
+from search.training import configuration_of, forget_models, train_epochs
+
+
+def train(
+    order: Order,
+    report: Report,
+    is_stopped: Callable[[], bool],
+    pulse: Pulse = silent,
+) -> Outcome:
+    """Train an order from its last checkpoint to `order.epochs`.
+
+    Args:
+        report, is_stopped, pulse: as in `Link`.
+
+    Raises:
+        NotFiniteError: the loss became NaN or infinite.
+        OutOfTimeError: the trial has trained for longer than a trial may.
+        StorageError: a checkpoint cannot be written.
+    """
+    study = Study(**order.study)
+    folder = Path(order.folder)
+    found = find_checkpoint(folder, configuration_of(order))
+    standing, notes = found.standing, list(found.notes)
+    if must_train(standing, order, study):
+        link = Link(report, is_stopped, pulse)
+        standing, more = train_within_memory(order, study, found, link)
+        notes += more
+    with contextlib.suppress(OSError):
+        (folder / PREVIOUS).unlink(missing_ok=True)
+    unfinished = must_train(standing, order, study)
+    return Outcome(
+        order.order_id,
+        state="PAUSED" if unfinished else "COMPLETED",
+        message=early_stop_message(standing, order, study),
+        history=standing.history,
+        seconds=standing.seconds,
+        parameters=standing.parameters,
+        notes=notes,
+    )
+
+
+def train_within_memory(
+    order: Order, study: Study, found: Found, link: Link
+) -> tuple[Standing, list[str]]:
+    """Train; where the device is too small, once more with each batch in halves.
+
+    Returns:
+        Where the training stands then, and a note of the second try.
+    """
+    try:
+        return train_epochs(order, study, found, found.standing.parts, link), []
+    except Exception as error:
+        if found.standing.parts > 1 or not is_device_full(error):
+            raise
+    # Outside the handler: its traceback holds on to the model that did not fit.
+    forget_models()
+    found = find_checkpoint(Path(order.folder), configuration_of(order))
+    standing = train_epochs(order, study, found, 2, link)
+    return standing, [
+        f"out of device memory in epoch {found.standing.epochs + 1}: from there each"
+        f" batch of {order.values.get('batch_size', '?')} in two halves, gradients"
+        " accumulated"
+    ]

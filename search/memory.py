@@ -1,0 +1,55 @@
+"""How much memory processes hold, and how much this machine has."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+
+# What the driver and the rest of the machine need beside the workers.
+FRACTION_FOR_WORKERS = 0.85
+GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def machine_memory() -> int:
+    """Return the bytes this process may use: the machine's, or its container's."""
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+            total = min(total, int((CGROUP / name).read_text()))
+    return total
+
+
+def memory_share(workers: int, total: int) -> int:
+    """Return the bytes one of `workers` may hold of a machine of `total`."""
+    return int(total * FRACTION_FOR_WORKERS / max(1, workers))
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes a process holds of its own; 0 where it is gone.
+
+    Mapped files (the prepared data) are shared by all workers and not counted.
+    """
+    try:
+        info = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return int(info.rss - getattr(info, "shared", 0))
+
+
+def kernel_kills() -> int:
+    """Return how many processes the kernel has killed for memory so far (Linux)."""
+    for path in (CGROUP / "memory.events", Path("/proc/vmstat")):
+        with contextlib.suppress(OSError, ValueError):
+            for line in path.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def size_text(size: float) -> str:
+    """Return bytes as `512 KB`, `1.5 GB` or so (powers of 1000)."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size / 1e3:.3g} KB"

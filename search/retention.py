@@ -1,0 +1,57 @@
+"""Which checkpoints can still matter, and the removal of the others.
+
+Kept are those of trials that run or may go on, and the best and last ones of the top
+trials, which finalize continues and combines.
+"""
+
+import contextlib
+from collections.abc import Collection, Mapping
+
+from search.checkpoints import BEST, LAST, PREVIOUS
+from search.paths import StudyPaths
+from search.records import Direction, Trial, ranked
+
+TOP_KEPT = 10
+
+
+def kept(
+    trials: Mapping[str, Trial],
+    may_go_on: Collection[str] | None,
+    direction: Direction,
+    top: int = TOP_KEPT,
+) -> set[str]:
+    """Return the ids of the trials whose checkpoints are kept.
+
+    Args:
+        may_go_on: paused trials the tuner may still continue; None = all of them.
+    """
+    running = {t.trial_id for t in trials.values() if t.state in ("RUNNING", "WAITING")}
+    paused = {t.trial_id for t in trials.values() if t.state == "PAUSED"}
+    if may_go_on is not None:
+        paused &= set(may_go_on)
+    ended_well = [t for t in trials.values() if t.state in ("COMPLETED", "PAUSED")]
+    best = {trial.trial_id for trial in ranked(ended_well, direction)[:top]}
+    return running | paused | best
+
+
+def sweep(
+    paths: StudyPaths,
+    trials: Mapping[str, Trial],
+    may_go_on: Collection[str] | None,
+    direction: Direction,
+) -> None:
+    """Remove the checkpoints that can no longer matter."""
+    for trial_id in trials.keys() - kept(trials, may_go_on, direction):
+        for name in (BEST, LAST, PREVIOUS):
+            with contextlib.suppress(OSError):
+                (paths.trial(trial_id) / name).unlink(missing_ok=True)
+
+
+def checkpoint_bytes(paths: StudyPaths) -> int:
+    """Return the size of a study's checkpoints; hard links count once."""
+    sizes = {}
+    for path in paths.work.rglob("*.npz"):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            sizes[stat.st_dev, stat.st_ino] = stat.st_size
+    return sum(sizes.values())

@@ -1,0 +1,134 @@
+"""The driver's state on disk: all it knows in one sealed file, and the one before it.
+
+One file, so that a kill cannot leave two that disagree; trials.json is written from it.
+Where both are lost, trials.json alone is enough: tuners that draw by seed ask for the
+same configurations again, and what was trained is not trained again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from search.errors import InputError
+from search.files import keep_previous, read_sealed, write_sealed
+from search.orders import Outcome
+from search.paths import StudyPaths
+from search.records import Trial, Values, read_records, write_records
+
+
+@dataclass(frozen=True)
+class State:
+    """What the driver knows.
+
+    Attributes:
+        oracle: the tuner's own state.
+        asked: keras-tuner's trials, by its ids.
+        roots: keras-tuner's id -> trial id; the rungs of a trial share one.
+        seconds: wall time spent so far.
+    """
+
+    oracle: dict[str, Any]
+    asked: dict[str, Any]
+    roots: dict[str, str]
+    trials: list[Trial] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_state(paths: StudyPaths, state: State) -> None:
+    """Write the state, whole, and then trials.json."""
+    keep_previous(paths.oracle, paths.previous_oracle)
+    # Not dataclasses.asdict on the whole: keras-tuner's state holds defaultdicts.
+    content = {**vars(state), "trials": [asdict(trial) for trial in state.trials]}
+    write_sealed(paths.oracle, content)
+    write_records(paths.trials, state.trials)
+
+
+def read_state(paths: StudyPaths) -> tuple[State | None, list[str]]:
+    """Return the newest state that is as it was written, and what others suffered.
+
+    What happened after an older one is asked for again, and answered from checkpoints.
+    """
+    notes: list[str] = []
+    for path in (paths.oracle, paths.previous_oracle):
+        try:
+            content = read_sealed(path)
+            trials = [Trial(**item) for item in content.pop("trials")]
+            return State(**content, trials=trials), notes
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, KeyError) as error:
+            notes.append(f"{error}; going on from the one before")
+    return None, notes
+
+
+def remembered_trials(paths: StudyPaths) -> dict[str, Trial]:
+    """Return the trials of trials.json, where it is all that is left.
+
+    Raises:
+        InputError: it is damaged, too.
+    """
+    try:
+        trials = read_records(paths.trials, Trial)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"a readable record of trials, or a tuner's state in {paths.oracle}",
+            str(error),
+            "Restore either from a copy, or search again under another --name",
+        ) from error
+    return {trial.trial_id: trial for trial in trials}
+
+
+def remembered_outcome(trial: Trial, epochs: int) -> Outcome | None:
+    """Return how an order to train to `epochs` ended before, or None where it did not.
+
+    Of a trial that went further, the outcome is that of its first `epochs`.
+    """
+    outcome = Outcome(
+        trial.trial_id,
+        state="COMPLETED",
+        history={key: values[:epochs] for key, values in trial.history.items()},
+        seconds=trial.seconds * min(epochs, trial.epochs) / max(1, trial.epochs),
+        parameters=trial.parameters,
+    )
+    if trial.epochs >= epochs:
+        return outcome
+    if trial.state in ("FAILED", "INFEASIBLE", "COMPLETED") and trial.message:
+        return replace(
+            outcome, state=trial.state, failure=trial.failure, message=trial.message
+        )
+    return None
+
+
+def same_values(trials: Sequence[Trial], values: Values) -> Trial | None:
+    """Return the trial of these knob values, or None."""
+    return next((trial for trial in trials if trial.values == values), None)
+
+
+def restore_oracle(oracle: Any, state: dict[str, Any], trials: dict[str, Any]) -> None:
+    """Give an oracle the state and the trials it had.
+
+    Raises:
+        InputError: the state is not one of this oracle.
+    """
+    from keras_tuner.engine.trial import Trial as AskedTrial
+
+    try:
+        oracle.trials = {
+            key: AskedTrial.from_state(value) for key, value in trials.items()
+        }
+        oracle.set_state(state)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "the recorded state of this tuner",
+            f"a state without {error}",
+            "Search again under another --name",
+        ) from error
+
+
+def oracle_state(oracle: Any) -> dict[str, Any]:
+    """Return an oracle's state as plain values."""
+    state: dict[str, Any] = oracle.get_state()
+    # A clock reading for keras-tuner's own display.
+    nothing: dict[str, Any] = {}
+    display = {"search_start": None, "trial_start": nothing, "trial_number": nothing}
+    return state | {"display": display}

@@ -1,0 +1,332 @@
+"""State files and checkpoints, damaged one by one: a message or a recovery for each."""
+
+import json
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulation import Killed, SimulatedWorkers
+from test_driver import driver, study
+
+from search.checkpoints import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Standing,
+    find_checkpoint,
+    save_checkpoint,
+    save_last,
+    standing_in,
+)
+from search.cli import run
+from search.driver import Driver
+from search.errors import InputError, StorageError
+from search.files import read_sealed, remove_leftovers, write_sealed
+from search.paths import StudyPaths
+from search.records import Trial, read_records
+from search.room import when_there_is_room
+from search.studies import open_study, record_study, studies
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flipped(path: Path) -> None:
+    """Flip one bit in the middle, so that text stays text."""
+    data = bytearray(path.read_bytes())
+    middle = next(
+        i for i in range(len(data) // 2, len(data)) if chr(data[i]) in "02468"
+    )
+    data[middle] ^= 1
+    path.write_bytes(data)
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGES = [truncated, emptied, flipped, missing]
+damaged = pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
+
+
+class Hears(list[str]):
+    """A watcher that keeps what it was told."""
+
+    def progress(self, progress: Any) -> None:
+        pass
+
+    def changed(self, trials: list[Trial]) -> None:
+        pass
+
+    def notice(self, text: str) -> None:
+        self.append(text)
+
+
+def cut_search(folder: Path, tuner: str = "hyperband") -> tuple[Driver, Any]:
+    """Kill a search in its middle; return it and what its workers have trained."""
+    workers = SimulatedWorkers(dies_after=7)
+    searching = driver(folder, study(tuner, trials=9), workers)
+    with pytest.raises(Killed):
+        searching.search()
+    return searching, workers
+
+
+def gone_on(folder: Path, workers: Any, tuner: str = "hyperband") -> tuple[Any, Hears]:
+    searching = driver(folder, study(tuner, trials=9), workers.next_life(None))
+    searching.watcher = Hears()
+    return searching.search(), searching.watcher
+
+
+@damaged
+@pytest.mark.parametrize("tuner", ["random", "hyperband", "kt-bayesian"])
+def test_a_damaged_tuner_state_falls_back_to_the_one_before(
+    tmp_path: Path, damage: Callable[[Path], None], tuner: str
+) -> None:
+    """keras-tuner: one truncated oracle.json makes the project unloadable."""
+    of = study(tuner, trials=9)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    searching, workers = cut_search(tmp_path / "cut", tuner)
+    damage(searching.paths.oracle)
+    trials, notices = gone_on(tmp_path / "cut", workers, tuner)
+    assert trials == whole
+    if damage is not missing:
+        assert "oracle.json" in notices[0]
+
+
+@damaged
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_a_tuner_state_lost_for_good_is_rebuilt_from_the_trials(
+    tmp_path: Path, damage: Callable[[Path], None], tuner: str
+) -> None:
+    of = study(tuner, trials=9)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    searching, workers = cut_search(tmp_path / "cut", tuner)
+    epochs = sum(workers.trained.values())
+    damage(searching.paths.oracle)
+    damage(searching.paths.previous_oracle)
+    trials, notices = gone_on(tmp_path / "cut", workers, tuner)
+    assert "rebuilt from trials.json" in notices[-1]
+    assert [(t.values, t.score, t.epochs) for t in trials] == [
+        (t.values, t.score, t.epochs) for t in whole
+    ]
+    assert sum(workers.trained.values()) == sum(t.epochs for t in whole) > epochs
+
+
+@damaged
+def test_damaged_trials_come_back_from_the_tuner_s_state(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    of = study("hyperband", trials=9)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    searching, workers = cut_search(tmp_path / "cut")
+    damage(searching.paths.trials)
+    trials, _ = gone_on(tmp_path / "cut", workers)
+    assert trials == whole == read_records(searching.paths.trials, Trial)
+
+
+def test_everything_damaged_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    searching, workers = cut_search(tmp_path)
+    for path in (
+        searching.paths.oracle,
+        searching.paths.previous_oracle,
+        searching.paths.trials,
+    ):
+        truncated(path)
+    with pytest.raises(InputError, match="Restore either from a copy"):
+        gone_on(tmp_path, workers)
+
+
+def test_a_deleted_work_folder_loses_no_trial(tmp_path: Path) -> None:
+    of = study("random", trials=9)
+    whole = driver(tmp_path, of, SimulatedWorkers()).search()
+    paths = StudyPaths(tmp_path / "results", tmp_path / "logs", "toy")
+    shutil.rmtree(paths.work)
+    fresh = SimulatedWorkers()
+    again = driver(tmp_path, of, fresh).search()
+    assert fresh.trained == {}
+    assert [(t.values, t.score) for t in again] == [(t.values, t.score) for t in whole]
+
+
+@damaged
+def test_a_damaged_study_is_read_from_its_copy(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    of = study("random")
+    record_study(paths, of, {}, "one", "")
+    damage(paths.study)
+    assert open_study(paths) == of
+    record_study(paths, of, {}, "one", "")
+    assert read_sealed(paths.study)["study"]["name"] == "toy"
+
+
+@damaged
+def test_a_study_damaged_with_its_copy_is_refused_and_listed_as_such(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    record_study(paths, study("random"), {}, "one", "")
+    paths.trials.write_text("[]")
+    damage(paths.study)
+    damage(paths.study_copy)
+    with pytest.raises(InputError, match="Restore the file from a copy"):
+        open_study(paths)
+    with pytest.raises(InputError, match="Restore the file from a copy"):
+        record_study(paths, study("random"), {}, "one", "")
+    rows = {row["name"]: row for row in studies(tmp_path, tmp_path)}
+    assert damage is missing or rows["toy"]["state"] == "damaged"
+
+
+def test_a_study_written_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    write_sealed(tmp_path / "a.json", {"a": [1, 2.5, None, "ü"]})
+    value = json.loads((tmp_path / "a.json").read_text())
+    del value["checksum"]
+    (tmp_path / "b.json").write_text(json.dumps(value))
+    assert read_sealed(tmp_path / "a.json") == read_sealed(tmp_path / "b.json")
+
+
+class Array:
+    """What a checkpoint takes: something with a `value`."""
+
+    def __init__(self, seed: int) -> None:
+        self.value = np.random.default_rng(seed).normal(size=(40, 40))
+
+
+def trained(folder: Path, epochs: int) -> None:
+    for epoch in range(1, epochs + 1):
+        standing = Standing(epoch, best_epoch=1, configuration="mine")
+        if epoch == 1:
+            save_checkpoint(folder / BEST, [Array(0)], standing)
+        save_last(folder, [Array(epoch)], standing)
+
+
+@damaged
+def test_a_damaged_last_checkpoint_costs_one_epoch(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    trained(tmp_path, 3)
+    damage(tmp_path / LAST)
+    found = find_checkpoint(tmp_path, "mine")
+    assert found.standing.epochs == 2
+    assert found.path == tmp_path / PREVIOUS
+    assert damage is missing or "went on from epoch 2" in found.notes[-1]
+
+
+@damaged
+def test_both_last_checkpoints_damaged_begin_the_trial_again(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    trained(tmp_path, 3)
+    damage(tmp_path / LAST)
+    damage(tmp_path / PREVIOUS)
+    found = find_checkpoint(tmp_path, "mine")
+    assert (found.standing.epochs, found.path) == (0, None)
+    assert damage is missing or found.notes[-1] == "trained from the start"
+    assert standing_in(tmp_path).epochs in (0, 2, 3)
+
+
+@damaged
+def test_a_damaged_best_checkpoint_is_trained_again(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    trained(tmp_path, 3)
+    damage(tmp_path / BEST)
+    found = find_checkpoint(tmp_path, "mine")
+    assert found.standing.epochs == 0
+    assert "best.npz was damaged" in found.notes[0]
+
+
+def test_every_flipped_bit_of_the_weights_is_seen(tmp_path: Path) -> None:
+    trained(tmp_path, 1)
+    whole = (tmp_path / LAST).read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(200, 40 * 40 * 8, size=50):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / LAST).write_bytes(data)
+        assert find_checkpoint(tmp_path, "mine").standing.epochs == 0
+
+
+def test_a_checkpoint_of_other_knobs_is_not_continued(tmp_path: Path) -> None:
+    trained(tmp_path, 2)
+    found = find_checkpoint(tmp_path, "another")
+    assert (found.standing.epochs, found.path) == (0, None)
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
+    trained(tmp_path, 2)
+    for name in (".last.npz.ab12cd_9", ".previous.npz", ".trials.json.00000000"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".keep").touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(LAST, PREVIOUS, BEST),
+        ".keep",
+    }
+
+
+def test_a_full_disk_is_waited_for_and_the_search_goes_on(tmp_path: Path) -> None:
+    """keras-tuner: three writes that fail end the search, and truncate its state."""
+    of = study("random", trials=5)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class MakesRoom(Hears):
+        def notice(self, text: str) -> None:
+            super().notice(text)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    searching = driver(tmp_path / "full", of, SimulatedWorkers())
+    searching.watcher = MakesRoom()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        trials = searching.search()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "waiting for room" in searching.watcher[0]
+    assert trials == whole
+
+
+def test_a_wait_for_room_can_be_ended(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"Free space.*the same command goes on"):
+        when_there_is_room(full, tmp_path, lambda text: None, lambda: True, 0)
+
+
+def test_a_folder_that_became_read_only_ends_the_search_with_one_line(
+    tmp_path: Path,
+) -> None:
+    def read_only() -> None:
+        raise OSError(30, "Read-only file system", str(tmp_path))
+
+    with pytest.raises(StorageError, match="Read-only file system"):
+        when_there_is_room(read_only, tmp_path, lambda text: None)
+
+
+def test_a_read_only_results_folder_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = "/proc/nowhere"  # where not even root may make a folder
+    assert run(["search", "shapes-convnet", "--results-dir", nowhere]) == 2
+    assert "Expected a folder that can be written" in capsys.readouterr().err
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = study("hyperband", trials=9)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    times = iter(range(10**9, 0, -(10**5)))
+    monkeypatch.setattr("time.time", lambda: float(next(times)))
+    assert driver(tmp_path / "jumps", of, SimulatedWorkers()).search() == whole
