@@ -47,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.light:
         os.environ[forked.LIGHT] = "1"
-    options.longest = options.longest or (3.0 if options.light else 30.0)
+    options.longest = options.longest or (8.0 if options.light else 30.0)
     options.folder.mkdir(parents=True, exist_ok=True)
     forked.warm_up(options.folder)
     counts = Counter(kept_counts(options.folder))

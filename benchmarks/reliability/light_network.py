@@ -47,6 +47,9 @@ class LightModel:
     def count_params(self) -> int:
         return self.weights.value.size
 
+    def begin_epoch(self, epoch: int, history: Any) -> None:
+        pass
+
     def fit(
         self,
         x: NDArray[Any],
