@@ -78,7 +78,7 @@ def search(
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
-    from search.search import print_found, search
+    from search.search import check_success, print_found, search
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
 
@@ -136,6 +136,7 @@ def search(
         next_command(console, f"finalize {chosen.name}{where(paths)}")
 
     output(read_trials(paths), as_json, show)
+    check_success(chosen, found)
 
 
 def finalize(

@@ -1,5 +1,6 @@
 """What a person sees while orders run: a live table, or lines where none can be."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -16,6 +17,7 @@ from search.records import Direction, Trial, Values, ranked
 
 BEST_SHOWN = 5
 BAR_WIDTH = 16
+SECONDS_BETWEEN_NOTICES = 60
 CHANGED = "unlike the first trial"
 
 
@@ -50,7 +52,7 @@ class LiveView:
         self._started = time.monotonic()
         self._epochs_seen = 0
         self._live: Live | None = None
-        self._noticed = ""
+        self._noticed: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -89,9 +91,10 @@ class LiveView:
                 self._console.print(self.line(trial), highlight=False, soft_wrap=True)
 
     def notice(self, text: str) -> None:
-        """Say something once, until something else is to be said."""
-        if text != self._noticed:
-            self._noticed = text
+        """Say something, and the same again at most once a minute."""
+        now = time.monotonic()
+        if now - self._noticed.get(text, -math.inf) >= SECONDS_BETWEEN_NOTICES:
+            self._noticed[text] = now
             self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
 
     def line(self, trial: Trial) -> str:

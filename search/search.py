@@ -1,5 +1,7 @@
 """The verb `search`: run a study, or go on with it where it was left."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -139,6 +141,18 @@ def announce(
     verb = "Going on with" if paths.oracle.exists() else "Searching"
     console.print(f"{verb} [bold]{study.name}[/bold]: {', '.join(parts)}")
     console.print(f"records in {paths.folder}/, TensorBoard runs in {paths.logs}/")
+
+
+def check_success(study: Study, found: Sequence[Trial]) -> None:
+    """Raise RuntimeError where there are trials and none of them has a score."""
+    if not found or ranked(found, study.direction):
+        return
+    kinds = Counter(trial.failure or trial.state.lower() for trial in found)
+    words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    raise RuntimeError(
+        f"none of {len(found)} trials has a score ({words});"
+        f" `vision-tuner trials {study.name}` shows why"
+    )
 
 
 def print_found(

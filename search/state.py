@@ -5,6 +5,7 @@ Where both are lost, trials.json alone is enough: tuners that draw by seed ask f
 same configurations again, and what was trained is not trained again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -108,9 +109,11 @@ def restore_oracle(oracle: Any, state: dict[str, Any], trials: dict[str, Any]) -
     """Give an oracle the state and the trials it had.
 
     Raises:
-        InputError: the state is not one of this oracle.
+        InputError: the state is not one of this oracle, or of another space.
     """
     from keras_tuner.engine.trial import Trial as AskedTrial
+
+    refuse_other_space(oracle.hyperparameters.get_config(), state["hyperparameters"])
 
     try:
         oracle.trials = {
@@ -123,6 +126,30 @@ def restore_oracle(oracle: Any, state: dict[str, Any], trials: dict[str, Any]) -
             f"a state without {error}",
             "Search again under another --name",
         ) from error
+
+
+def refuse_other_space(declared: dict[str, Any], recorded: dict[str, Any]) -> None:
+    """Raise InputError naming a knob that is not as it was.
+
+    keras-tuner goes on with the recorded space and says nothing.
+    """
+    new, old = (knobs_by_name(config) for config in (declared, recorded))
+    for name in new | old:
+        if new.get(name) != old.get(name):
+            received = "another range" if name in new else "no such knob"
+            raise InputError(
+                f"the knob {name} as it was when the search began",
+                received if name in old else "a new one",
+                "Go on with the version it was begun with, or choose another --name",
+            )
+
+
+def knobs_by_name(config: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the knobs of a space; one may be declared for several conditions."""
+    knobs: dict[str, list[Any]] = {}
+    for knob in json.loads(json.dumps(config["space"])):
+        knobs.setdefault(knob["config"]["name"], []).append(knob)
+    return knobs
 
 
 def oracle_state(oracle: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -316,4 +317,4 @@ def test_a_second_driver_is_refused_with_the_holder_s_process(tmp_path: Path) ->
     first.kill()
     first.wait()
     assert second.returncode == 2
-    assert f"process {first.pid}" in second.stderr
+    assert f"process {first.pid} on {socket.gethostname()}, since" in second.stderr
