@@ -50,8 +50,12 @@ def begin(
     paths: StudyPaths,
     data_dir: Path | None,
     say: Callable[[str], None],
+    have_gpus: bool | None = None,
 ) -> Beginning:
     """Check a study, prepare its data and declare its space; records nothing.
+
+    Args:
+        have_gpus: whether workers get GPUs; None = where this machine has any.
 
     Raises:
         InputError: the input cannot be used; nothing has been written then.
@@ -62,7 +66,8 @@ def begin(
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)
     flops = cache(default_flops(hypermodel, space))
-    study = sized(study, paths, data, flops)
+    have_gpus = bool(gpus()) if have_gpus is None else have_gpus
+    study = sized(study, paths, data, flops, have_gpus)
     mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
     for folder in (paths.folder, paths.logs):
         check_writable(folder)
@@ -97,8 +102,9 @@ def sized(
     paths: StudyPaths,
     data: PreparedDataset,
     default_flops: Callable[[], float],
+    have_gpus: bool,
 ) -> Study:
-    """Return the study with the size limit of this machine, where none was chosen.
+    """Return the study with the size limit of CPUs, where none was chosen and no GPU.
 
     The default network is always within it. A study that was begun keeps its own
     limit, wherever it goes on.
@@ -107,7 +113,7 @@ def sized(
         return study
     if is_recorded(paths):
         return replace(study, max_flops=open_study(paths).max_flops)
-    if gpus():
+    if have_gpus:
         return study
     limit = max(cpu_flops(trained_images(study, data)), default_flops())
     return replace(study, max_flops=limit)

@@ -13,11 +13,13 @@ from search.options import (
     AsJson,
     BalanceClasses,
     Budget,
+    CpusPerTrial,
     DataDir,
     Dataset,
     Epochs,
     FinalizeAfter,
     Fix,
+    GpusPerTrial,
     HyperModelName,
     ImageSize,
     LimitTrain,
@@ -26,6 +28,7 @@ from search.options import (
     MaxLatency,
     MaxParameters,
     Name,
+    Ray,
     ReadyMade,
     ResultsDir,
     Seed,
@@ -56,6 +59,9 @@ def search(
     finalize: FinalizeAfter = False,
     trial_timeout: TrialTimeout = None,
     workers: Workers = None,
+    ray: Ray = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
     trials_per_gpu: TrialsPerGpu = 1,
     worker_memory: WorkerMemory = None,
     fix: Fix = None,
@@ -78,6 +84,7 @@ def search(
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
+    from search.ray_cluster import chosen_cluster
     from search.search import check_success, print_found, search
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
@@ -111,6 +118,7 @@ def search(
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)
     console = human(as_json)
+    cluster = chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers)
     found = search(
         chosen,
         paths,
@@ -118,13 +126,19 @@ def search(
         workers=workers,
         trials_per_gpu=trials_per_gpu,
         worker_memory=parse_size(worker_memory) if worker_memory else None,
+        cluster=cluster,
         finalize_top=FINALISTS if finalize else 0,
         console=console,
     )
     if finalize:
         print_found(chosen, paths, found, console)
         ensemble = run_finalize(
-            paths, top=FINALISTS, workers=workers, data_dir=data_dir, console=console
+            paths,
+            top=FINALISTS,
+            workers=workers,
+            cluster=cluster,
+            data_dir=data_dir,
+            console=console,
         )
 
     def show(console: Console) -> None:
@@ -144,6 +158,9 @@ def finalize(
     top: Annotated[int, typer.Option(help="Configurations to retrain.")] = FINALISTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
     workers: Workers = None,
+    ray: Ray = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
     again: Annotated[
         bool, typer.Option("--again", help="Read the test set once more.")
     ] = False,
@@ -156,6 +173,7 @@ def finalize(
     from dataclasses import asdict
 
     from search.finalize import finalize, print_ensemble
+    from search.ray_cluster import chosen_cluster
 
     paths = study_paths(name, results_dir, logs_dir)
     ensemble = finalize(
@@ -163,6 +181,7 @@ def finalize(
         top=top,
         seeds=seeds,
         workers=workers,
+        cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
         data_dir=data_dir,
         again=again,
         console=human(as_json),

@@ -9,6 +9,9 @@ from functools import cache
 # A worker holds a copy of TensorFlow and of the shuffled training images.
 MOST_CPU_WORKERS = 4
 
+# Set where something else deals out the cores (Ray): how many this process may use.
+CORES = "VISION_TUNER_CORES"
+
 
 # A core trains 6 (separable) to 18 GFLOPs a second, forward and back counted as three
 # times the forward ones: measured on one core of a virtual machine, 32 px, TensorFlow.
@@ -57,7 +60,7 @@ def gpus() -> list[str]:
 
 def cores() -> int:
     """Return the processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    return int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))
 
 
 def default_workers(per_gpu: int = 1) -> int:

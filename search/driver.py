@@ -71,6 +71,7 @@ class Driver:
         began: order id -> when it was given, a reading of the monotonic clock.
         epoch_seconds: order id -> of its latest epoch.
         most_trials: that the oracle may ask for, where it counts them.
+        places: of the executor when they were last filled.
         wall: time spent, and the limit.
         reserve: seconds to keep for what comes after the search, by its trials.
     """
@@ -92,6 +93,7 @@ class Driver:
     began: dict[str, float] = field(default_factory=dict)
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     most_trials: int | None = None
+    places: int = 0
     interrupted: Event = field(default_factory=Event)
 
     def search(self) -> list[Trial]:
@@ -128,6 +130,8 @@ class Driver:
                 self.watcher.notice("stopping after the running epochs; Ctrl-C: now")
             elif self.out_of_time():
                 self.executor.stop()
+            elif self.executor.capacity > self.places:  # a cluster that grew
+                status = self.fill_places()
         return status
 
     def heard(self, progress: Progress) -> None:
@@ -140,7 +144,8 @@ class Driver:
     def fill_places(self) -> str:
         """Ask for trials while there are free workers; return the last answer."""
         status = "RUNNING"
-        while status == "RUNNING" and len(self.running) < self.executor.capacity:
+        self.places = self.executor.capacity
+        while status == "RUNNING" and len(self.running) < self.places:
             status = "OUT OF TIME" if self.must_end() else self.ask()
         return status
 

@@ -1,4 +1,4 @@
-"""Where orders run: worker processes on this machine, or this very process.
+"""Where orders run: worker processes here or on a cluster, or this very process.
 
 To add a place to run orders: an `Executor` in a file of its own, an option in `Workers`
 and a line in `make_executor`.
@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.devices import default_workers
+from search.devices import default_workers, gpus
 from search.in_process import InProcess
 from search.memory import machine_memory, memory_share
 from search.orders import Executor
+from search.ray_cluster import RayOptions, gpus_in, places_in
+from search.ray_executor import RayExecutor
 from search.worker_processes import WorkerProcesses
 
 
@@ -29,15 +31,28 @@ class Workers:
         per_gpu: processes that share one GPU.
         memory: bytes a process may hold before it is replaced; None = its share of the
             machine.
+        cluster: where they run, if not on this machine; `count` = None is then as many
+            as it holds.
     """
 
     count: int | None = None
     per_gpu: int = 1
     memory: int | None = None
+    cluster: RayOptions | None = None
 
     def number(self) -> int:
         """Return how many processes train."""
-        return default_workers(self.per_gpu) if self.count is None else self.count
+        if self.count is not None:
+            return self.count
+        if self.cluster is not None:
+            return places_in(self.cluster)
+        return default_workers(self.per_gpu)
+
+    def have_gpus(self) -> bool:
+        """Return whether each process gets a GPU, or a share of one."""
+        if self.cluster is not None:
+            return gpus_in(self.cluster) > 0
+        return bool(gpus())
 
 
 def make_executor(
@@ -48,7 +63,12 @@ def make_executor(
     Args:
         logs: folder for what the workers print.
         say: told in one line what happens to workers.
+
+    Raises:
+        InputError: the cluster cannot be used.
     """
+    if workers.cluster is not None:
+        return RayExecutor(workers.cluster, workers.count, workers.memory, logs, say)
     count = workers.number()
     if count == 0:
         return InProcess(say)

@@ -30,7 +30,9 @@ from search.finalists import Candidate, choose, continue_trial, training_order
 from search.inputs import only_driver, prepared_data
 from search.live import duration, shown
 from search.orders import Executor, Order, Outcome, Progress
+from search.output import plainly
 from search.paths import StudyPaths
+from search.ray_cluster import RayOptions
 from search.records import (
     BestSingle,
     Ensemble,
@@ -52,6 +54,7 @@ def finalize(
     top: int = 3,
     seeds: int = 1,
     workers: int | None = None,
+    cluster: RayOptions | None = None,
     data_dir: Path | None = None,
     again: bool = False,
     console: Console | None = None,
@@ -59,6 +62,7 @@ def finalize(
     """Retrain the `top` configurations × `seeds`, and combine them.
 
     Args:
+        cluster: train on a Ray cluster instead of this machine.
         again: look at the test set once more, with another choice of finalists.
 
     Raises:
@@ -83,10 +87,12 @@ def finalize(
     if done is not None:
         console.print("These finalists were scored before; the record is unchanged.")
         return done
+    crew = Workers(workers, cluster=cluster)
+    crew.number()  # an unreachable cluster is told before any work
     data = prepared_data(study, data_dir or recorded_data_dir(study), say=console.print)
     refuse_other_data(paths, data)
     with only_driver(paths):
-        executor = make_executor(Workers(workers), paths.worker_logs)
+        executor = make_executor(crew, paths.worker_logs, plainly(console))
         try:
             return Finalizing(study, paths, data, executor, console).run(candidates)
         finally:

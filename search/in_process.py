@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from search.leases import leased
 from search.orders import Order, Outcome, Report
 from search.supervision import SILENCE_SECONDS
 from search.worker import run_order
@@ -23,7 +24,7 @@ class InProcess:
         self._say = say
 
     def submit(self, order: Order) -> None:
-        self._orders.append(order)
+        self._orders.append(leased(order))
 
     def wait(self, report: Report) -> Outcome | None:
         if not self._orders:

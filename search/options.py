@@ -52,6 +52,25 @@ TrialTimeout = Annotated[
     ),
 ]
 TotalEpochs = Annotated[int | None, typer.Option(help="Epochs of all trials together.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Train on a running Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
+    ),
+]
+CpusPerTrial = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="With --ray: cores a trial, 0.5 shares one; 1."),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="With --ray: GPUs a trial, 0 to 1, 0.5 shares one."
+        " Default: 1 where the cluster has any.",
+    ),
+]
 SkipUnreadable = Annotated[
     bool,
     typer.Option(help="Leave out image files that cannot be read, and count them."),

@@ -22,6 +22,7 @@ class Order:
         logs: TensorBoard folder of this order, or None.
         epochs: train until this epoch of the trial's life.
         length: epochs of a full training, which schedules span.
+        lease: token without which `folder` may not be written; see `leases`.
     """
 
     order_id: str
@@ -35,6 +36,7 @@ class Order:
     epochs: int
     length: int
     split: str = "validation"
+    lease: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ Report = Callable[[Progress], None]
 class Executor(Protocol):
     """Runs orders, `capacity` of them at a time."""
 
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """Orders it runs at a time; may change while it runs."""
 
     def submit(self, order: Order) -> None:
         """Start an order; there must be a free place."""

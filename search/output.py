@@ -23,6 +23,15 @@ def output(value: Any, as_json: bool, show: Callable[[Console], None]) -> None:
         show(human(False))
 
 
+def plainly(console: Console) -> Callable[[str], None]:
+    """Return what prints a line as it is, however long."""
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    return say
+
+
 def next_command(console: Console, command: str) -> None:
     """Say what to type next."""
     console.print(f"next: [bold]vision-tuner {command}[/bold]", highlight=False)

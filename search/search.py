@@ -8,7 +8,7 @@ from rich.console import Console
 
 from search.beginning import Beginning, begin
 from search.budgets import WallTime, finalize_seconds
-from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds, gpus
+from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
 from search.events import write_hparams_domain
 from search.executors import Workers, make_executor
@@ -17,6 +17,7 @@ from search.live import LiveView, duration, values_text
 from search.memory import size_text
 from search.oracles import check_tuner, make_oracle, planned
 from search.paths import StudyPaths
+from search.ray_cluster import RayOptions
 from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
 from search.spaces import knob_domains
@@ -32,6 +33,7 @@ def search(
     workers: int | None = None,
     trials_per_gpu: int = 1,
     worker_memory: int | None = None,
+    cluster: RayOptions | None = None,
     finalize_top: int = 0,
     console: Console | None = None,
 ) -> list[Trial]:
@@ -42,6 +44,8 @@ def search(
             this process.
         trials_per_gpu: processes that share one GPU.
         worker_memory: bytes a process may hold; None = its share of the machine.
+        cluster: train on a Ray cluster instead of this machine; `workers` = None is
+            then as many as it holds.
         finalize_top: keep so much of the budget that as many finalists can be trained.
 
     Returns:
@@ -54,9 +58,9 @@ def search(
     """
     wall = WallTime(study.budget_seconds)
     console = console or Console(stderr=True, quiet=True)
-    crew = Workers(workers, trials_per_gpu, worker_memory)
+    crew = Workers(workers, trials_per_gpu, worker_memory, cluster)
     check_tuner(study.tuner)
-    begun = begin(study, paths, data_dir, console.print)
+    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
     study, space = begun.study, begun.space
     with only_driver(paths):
         begun.record(paths)
@@ -103,7 +107,7 @@ def predicted_seconds(
     done = sum(trial.epochs for trial in state.trials) if state else 0
     if state and done:
         return max(0, most - done) * state.seconds / done
-    if gpus():
+    if crew.have_gpus():
         return None
     epochs = most * cpu_epoch_seconds(begun.default_flops(), begun.train_images())
     return (epochs + plan[0] * SECONDS_TO_BUILD) / max(1, crew.number())
@@ -125,6 +129,8 @@ def announce(
             f"{plan[0]} trials, {plan[1]} epochs in all (at most {study.epochs} each)"
         )
     where = f"{count} worker processes" if count else "this process"
+    if crew.cluster is not None:
+        where = f"a Ray cluster, {count} trials at a time"
     parts = [study.tuner, cost, f"on {where}"]
     if study.total_epochs is not None:
         parts.append(f"no more than {study.total_epochs} epochs")

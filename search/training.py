@@ -33,6 +33,7 @@ from search.epoch_order import epoch_order
 from search.errors import InfeasibleError, InputError, NotFiniteError
 from search.events import EventWriter
 from search.files import write_array
+from search.leases import check_lease
 from search.orders import Order, Outcome, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
 from search.records import best_epoch_of, finite
@@ -252,6 +253,7 @@ def keep_epoch(
     folder = Path(order.folder)
 
     def write(what: Callable[[], object]) -> None:
+        check_lease(order)
         when_there_is_room(what, folder, link.pulse, link.is_stopped)
 
     write(lambda: save_epoch(folder, model, standing))

@@ -12,6 +12,7 @@ from typing import IO
 
 from search.devices import worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
+from search.leases import leased
 from search.memory import kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
 from search.processes import module_command, module_environment
@@ -119,7 +120,7 @@ class WorkerProcesses:
 
     def submit(self, order: Order) -> None:
         place = next(place for place in self._places if place.order is None)
-        place.take(order)
+        place.take(leased(order))
         self._hand_over(place)
 
     def wait(self, report: Report) -> Outcome | None:

@@ -10,6 +10,7 @@ import pytest
 from search.checkpoints import BEST, LAST, load_variables, read_standing
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
+from search.leases import leased
 from search.orders import Order, Outcome, Progress, from_line, to_line
 from search.studies import Study
 from search.training import build_model, load_best, make_hypermodel
@@ -143,6 +144,21 @@ def test_an_order_stopped_when_asked_keeps_its_epoch_and_goes_on(
     assert len(stopped.history["loss"]) == 1
     resumed = run_order(order(data, tmp_path), ignore, never)
     assert resumed.history == straight[1].history
+
+
+def test_a_worker_whose_trial_was_given_to_another_writes_nothing_more(
+    data: PreparedDataset, tmp_path: Path
+) -> None:
+    ours = leased(order(data, tmp_path))
+
+    def give_away(progress: Progress) -> None:
+        leased(ours)
+
+    outcome = run_order(ours, give_away, never)
+    assert "another worker" in str(outcome.message)
+    standing = read_standing(tmp_path / LAST)
+    assert standing is not None
+    assert standing.epochs == 1
 
 
 def test_an_order_that_is_done_is_answered_without_training(

@@ -1,0 +1,331 @@
+"""Where orders run: on the nodes of a Ray cluster.
+
+Each place is an actor that holds one worker process (`ray_worker`). Actors are asked
+for news in short calls, so that silence is a sign; their death gives the order, with a
+new lease, to another place, which goes on from the last epoch on the shared storage.
+How many places there are is asked anew every few seconds: nodes may come and go.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.failures import KILLED, with_progress
+from search.leases import leased
+from search.orders import Order, Outcome, Progress, Report, from_line, to_line
+from search.ray_cluster import (
+    Node,
+    RayOptions,
+    ask_nodes,
+    connect,
+    disconnect,
+    first_line,
+    gpus_per_trial,
+    import_ray,
+    lacks,
+    living_nodes,
+    no_room,
+    refuse_lacking,
+    room,
+    room_on,
+)
+from search.ray_worker import NodeReport, NodeWorker
+from search.shared_files import (
+    Sights,
+    bytes_in,
+    copied_data,
+    glimpses,
+    inputs_of,
+    leave_marks,
+)
+
+POLL_SECONDS = 0.5
+SECONDS_BETWEEN_LOOKS = 2.0
+# A place answers every 2 seconds; a loaded machine may take longer.
+SILENCE_ALLOWED_SECONDS = 120.0
+# A place without an order holds its cores, and its node where an autoscaler works.
+IDLE_KEPT_SECONDS = 60.0
+# Of an order, without an epoch finished in between.
+LOSSES_ALLOWED = 4
+FAILED_STARTS_ALLOWED = 4
+# What decides scores and is not in the order.
+ENVIRONMENT = ("KERAS_BACKEND",)
+
+
+@dataclass
+class Place:
+    """One actor.
+
+    Attributes:
+        call: the answer it owes; None where it has nothing to do.
+        heard: when it last answered, by the monotonic clock.
+        node: where it is; empty until its first answer.
+    """
+
+    number: int
+    actor: Any
+    call: Any
+    heard: float
+    node: str = ""
+    order: Order | None = None
+    is_told_to_stop: bool = False
+
+
+class RayExecutor:
+    """Runs orders as actors of a cluster; see `Executor`.
+
+    Args:
+        most: places to ask for, there or not (an autoscaler adds nodes for what is
+            asked for); None = as many as the cluster holds.
+        memory: bytes a worker may hold; None = a share of its node.
+        logs: folder for what workers print, on storage every node sees.
+        say: told in one line what happens to nodes.
+
+    Raises:
+        InputError: the cluster cannot be reached, or no trial fits on any node.
+    """
+
+    def __init__(
+        self,
+        options: RayOptions,
+        most: int | None,
+        memory: int | None,
+        logs: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        connect(options)
+        self._nodes = living_nodes()
+        self._looked = time.monotonic()
+        self._cpus, self._gpus = options.cpus, gpus_per_trial(options, self._nodes)
+        self._most, self._memory = most, memory
+        self._logs = logs.absolute()
+        self._say = say
+        self._places: list[Place] = []
+        self._waiting: list[Order] = []
+        self._refused: set[str] = set()
+        self._losses: dict[str, int] = {}
+        self._sights: Sights = {}
+        self._marks: list[Path] = []
+        self._data_folders: dict[str, str] = {}
+        self._made = 0
+        self._failed_starts = 0
+        self._stopped = False
+        if most is None and not room(self._nodes, self._cpus, self._gpus):
+            raise no_room(self._nodes, self._cpus, self._gpus)
+
+    @property
+    def capacity(self) -> int:
+        if self._most is not None:
+            return self._most
+        if time.monotonic() >= self._looked + SECONDS_BETWEEN_LOOKS:
+            self._nodes = living_nodes()
+            self._looked = time.monotonic()
+        return max(1, room(self._usable_nodes(), self._cpus, self._gpus))
+
+    def submit(self, order: Order) -> None:
+        order = with_absolute_paths(order)
+        order = replace(order, data_folder=self._data_seen_by_nodes(order))
+        self._losses[order.order_id] = 0
+        self._waiting.append(order)
+
+    def wait(self, report: Report) -> Outcome | None:
+        if self._stopped:
+            self._pass_on_stop()
+        if self._stopped and self._waiting:
+            order = self._waiting.pop()
+            return with_progress(Outcome(order.order_id, "PAUSED"), order)
+        self._release_idle()
+        self._hand_over()
+        self._open_places()
+        calls = {p.call: p for p in self._places if p.call is not None}
+        if not calls:
+            time.sleep(POLL_SECONDS)
+            return None
+        ready, _ = import_ray().wait(list(calls), timeout=POLL_SECONDS)
+        if ready:
+            return self._hear(calls[ready[0]], report)
+        # Nobody has an answer: whoever is late is late by its own fault.
+        for place in calls.values():
+            if place.node and self._idle(place) > SILENCE_ALLOWED_SECONDS:
+                return self._bury(place, "silent")
+        return None
+
+    def stop(self) -> None:
+        self._stopped = True  # passed on by `wait`: this may be a signal handler
+
+    def close(self) -> None:
+        for place in self._places:
+            import_ray().kill(place.actor)
+        self._places.clear()
+        self._waiting.clear()
+        for mark in self._marks:
+            mark.unlink(missing_ok=True)
+        disconnect()
+
+    def _usable_nodes(self) -> list[Node]:
+        return [node for node in self._nodes if node.node_id not in self._refused]
+
+    def _idle(self, place: Place) -> float:
+        return time.monotonic() - place.heard
+
+    def _data_seen_by_nodes(self, order: Order) -> str:
+        """Return a folder with the order's data that every node sees.
+
+        Raises:
+            InputError: a node cannot run this search, or does not see its folders.
+        """
+        if order.data_folder in self._data_folders:
+            return self._data_folders[order.data_folder]
+        nodes = [n for n in self._nodes if room_on(n, self._cpus, self._gpus)]
+        self._marks += leave_marks(order)
+        seen = glimpses([*self._marks, *inputs_of(order)])
+        refuse_lacking(ask_nodes(nodes, seen))
+        folder = Path(order.data_folder)
+        arrays = glimpses(sorted(folder.iterdir()))
+        if any(lacks(report) for report in ask_nodes(nodes, arrays).values()):
+            shared = self._logs.parent / "data"
+            size = f"{bytes_in(folder) / 1e6:.0f} MB"
+            self._say(f"Nodes do not see {folder}: copying {size} to {shared}")
+            folder = copied_data(folder, shared)
+            arrays = glimpses(sorted(folder.iterdir()))
+            refuse_lacking(ask_nodes(nodes, arrays))
+        self._sights = {**self._sights, **seen, **arrays}
+        self._data_folders[order.data_folder] = str(folder)
+        return str(folder)
+
+    def _pass_on_stop(self) -> None:
+        for place in self._places:
+            if place.order is not None and not place.is_told_to_stop:
+                place.is_told_to_stop = True
+                place.actor.stop.remote()
+
+    def _hand_over(self) -> None:
+        """Give waiting orders to places that have none."""
+        for place in self._places:
+            if self._waiting and place.call is None:
+                place.order = leased(self._waiting.pop(0))
+                place.is_told_to_stop = False
+                place.actor.submit.remote(to_line(place.order))
+                place.call = place.actor.wait.remote()
+                place.heard = time.monotonic()
+
+    def _open_places(self) -> None:
+        """Ask Ray for as many places as there are orders to hand over, and room."""
+        opening = sum(not place.node for place in self._places)
+        free = self.capacity - len(self._places)
+        for _ in range(min(len(self._waiting) - opening, free)):
+            self._places.append(self._new_place())
+
+    def _new_place(self) -> Place:
+        number, self._made = self._made, self._made + 1
+        refused = ",".join(sorted(self._refused))
+        actor = (
+            import_ray()
+            .remote(NodeWorker)
+            .options(
+                num_cpus=self._cpus,
+                num_gpus=self._gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                label_selector={"ray.io/node-id": f"!in({refused})"} if refused else {},
+            )
+            .remote(
+                number,
+                str(self._logs),
+                self._cpus,
+                self._gpus,
+                self._memory,
+                {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+            )
+        )
+        hello = actor.hello.remote(self._sights)
+        return Place(number, actor, hello, time.monotonic())
+
+    def _hear(self, place: Place, report: Report) -> Outcome | None:
+        """Take a place's answer."""
+        ray = import_ray()
+        try:
+            answer = ray.get(place.call)
+        except ray.exceptions.RayError as error:
+            return self._bury(place, first_line(error))
+        place.heard, place.call = time.monotonic(), None
+        if not place.node:
+            self._welcome(place, answer)
+            return None
+        lines, notes = answer
+        for note in notes:
+            self._say(f"{place.node}: {note}")
+        outcome = None
+        for message in map(from_line, lines):
+            if isinstance(message, Progress):
+                self._losses[message.order_id] = 0
+                report(message)
+            elif isinstance(message, Outcome):
+                outcome, place.order = message, None
+        if outcome is None:
+            place.call = place.actor.wait.remote()
+        return outcome
+
+    def _welcome(self, place: Place, report: NodeReport) -> None:
+        """Use a new place, unless its node lacks what a trial needs."""
+        place.node = report.node
+        lack = lacks(report)
+        if lack is None:
+            self._failed_starts = 0
+            return
+        self._refused.add(report.node_id)
+        self._say(f"node {report.node} is not used: it {lack}")
+        self._bury(place, lack)
+
+    def _bury(self, place: Place, why: str) -> Outcome | None:
+        """Give up a place; its order goes on elsewhere or has failed."""
+        self._places.remove(place)
+        import_ray().kill(place.actor)
+        order = place.order
+        if order is None:
+            self._note_failed_start(place, why)
+            return None
+        self._losses[order.order_id] += 1
+        if self._losses[order.order_id] >= LOSSES_ALLOWED:
+            message = (
+                f"lost {LOSSES_ALLOWED} times without finishing an epoch; the last time"
+                f" on {place.node}: {why}"
+            )
+            failed = Outcome(order.order_id, "FAILED", message, KILLED)
+            return with_progress(failed, order)
+        self._say(
+            f"node {place.node} was lost:"
+            f" trial {order.order_id} goes on from its last epoch"
+        )
+        self._waiting.insert(0, order)
+        return None
+
+    def _note_failed_start(self, place: Place, why: str) -> None:
+        self._failed_starts += not place.node
+        if self._failed_starts >= FAILED_STARTS_ALLOWED:
+            raise RuntimeError(f"No worker starts on the cluster: {why}")
+
+    def _release_idle(self) -> None:
+        """Give back places that have nothing to do."""
+        for place in [p for p in self._places if p.call is None]:
+            if self._idle(place) > IDLE_KEPT_SECONDS and not self._waiting:
+                self._places.remove(place)
+                import_ray().kill(place.actor)
+
+
+def with_absolute_paths(order: Order) -> Order:
+    """Return the order as a process in another folder needs it."""
+    weights = Path(str(order.study["weights"]))
+    study = dict(order.study)
+    if weights.is_file():
+        study["weights"] = str(weights.absolute())
+    return replace(
+        order,
+        study=study,
+        data_folder=str(Path(order.data_folder).absolute()),
+        folder=str(Path(order.folder).absolute()),
+        logs=None if order.logs is None else str(Path(order.logs).absolute()),
+    )

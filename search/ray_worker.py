@@ -1,0 +1,155 @@
+"""What runs on a node of a Ray cluster: a supervised worker process, and its checks.
+
+The Ray actor is a thin shell around the executor of a single machine, so that a trial
+meets the same worker function, the same limits and the same supervision everywhere.
+When the actor dies its worker process loses its orders and ends.
+"""
+
+import hashlib
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from search.devices import CORES
+from search.memory import machine_memory, memory_share
+from search.orders import Order, Progress, from_line, to_line
+from search.shared_files import Sights, unseen
+from search.studies import version
+from search.worker_processes import WorkerProcesses
+
+LONGEST_WAIT_SECONDS = 2.0
+# A driver asks every few seconds; one that is gone for good must not leave a training.
+ORPHANED_AFTER_SECONDS = 300.0
+PACKAGES = ("vision-tuner", "keras", "tensorflow", "jax", "numpy")
+
+
+class NodeReport(NamedTuple):
+    """What a node is and has.
+
+    Attributes:
+        node_id: Ray's.
+        node: for messages.
+        software: name -> version of all that decides scores.
+        unseen: paths that are absent here, or other files than the driver's.
+    """
+
+    node_id: str
+    node: str
+    software: dict[str, str]
+    unseen: list[str]
+
+
+class NodeWorker:
+    """One place for trials on a node; made into an actor by the driver.
+
+    Args:
+        number: of the place, in the name of the folder for what its worker prints.
+        cpus: cores it may use; Ray counts them but does not enforce them.
+        gpus: share of one GPU; 0 hides the node's GPUs.
+        memory: bytes the worker may hold; None = a share of the node by its cores.
+        environment: variables of the driver that decide scores.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        logs: str,
+        cpus: float,
+        gpus: float,
+        memory: int | None,
+        environment: dict[str, str],
+    ) -> None:
+        os.environ.update(environment)
+        os.environ[CORES] = str(max(1, int(cpus)))
+        if gpus == 0:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._notes: list[str] = []
+        self._workers = WorkerProcesses(
+            1,
+            Path(logs) / f"{node_id()[:8]}-{number}",
+            memory_limit=memory or memory_share(places_here(cpus), machine_memory()),
+            per_gpu=int(1 / gpus + 1e-6) if gpus else 1,
+            say=self._notes.append,
+        )
+        self._asked = time.monotonic()
+        threading.Thread(target=self._end_as_orphan, daemon=True).start()
+
+    def hello(self, sights: Sights) -> NodeReport:
+        """Report what this node has."""
+        return report_node(sights)
+
+    def submit(self, line: str) -> None:
+        """Start an order, a line of `to_line`."""
+        order = from_line(line)
+        assert isinstance(order, Order)
+        self._asked = time.monotonic()
+        self._workers.submit(order)
+
+    def wait(self) -> tuple[list[str], list[str]]:
+        """Wait a moment for news of the order; return it, and what a user should know.
+
+        Returns:
+            lines of `to_line`, and notes.
+        """
+        lines: list[str] = []
+
+        def note(progress: Progress) -> None:
+            lines.append(to_line(progress))
+
+        self._asked = time.monotonic()
+        while not lines and time.monotonic() < self._asked + LONGEST_WAIT_SECONDS:
+            outcome = self._workers.wait(note)
+            if outcome is not None:
+                lines.append(to_line(outcome))
+        notes = self._notes.copy()
+        self._notes.clear()
+        return lines, notes
+
+    def stop(self) -> None:
+        """Ask the order to end after its epoch."""
+        self._workers.stop()
+
+    def _end_as_orphan(self) -> None:
+        while time.monotonic() < self._asked + ORPHANED_AFTER_SECONDS:
+            time.sleep(1)
+        os._exit(1)
+
+
+def report_node(sights: Sights) -> NodeReport:
+    """Report what this node has of what the driver sees; called by a Ray worker."""
+    name = f"{platform.node()} ({node_id()[:8]})"
+    return NodeReport(node_id(), name, software(), unseen(sights))
+
+
+def places_here(cpus: float) -> int:
+    """Return how many workers of `cpus` cores this node may hold."""
+    import ray
+
+    mine = [node for node in ray.nodes() if node["NodeID"] == node_id()]
+    total = mine[0]["Resources"].get("CPU", 1) if mine else 1
+    return max(1, int(total / cpus + 1e-6))
+
+
+def node_id() -> str:
+    """Return Ray's id of the node this Ray worker is on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def software() -> dict[str, str]:
+    """Return what must be the same on all nodes for the same scores."""
+    found = {name: version(name) or "none" for name in PACKAGES}
+    return {**found, "source of vision-tuner": source_hash()}
+
+
+def source_hash() -> str:
+    """Return a short hash over the modules of this installation."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("search/**/*.py"), *root.glob("hypermodels/*.py")]):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
