@@ -41,6 +41,11 @@ class LocalCluster:
         self._namespace = open_namespace()
         self._nodes = 0
 
+    @property
+    def is_apart(self) -> bool:
+        """Return whether it lives in namespaces of its own."""
+        return self._namespace is not None
+
     def __enter__(self) -> Self:
         return self
 
@@ -80,8 +85,24 @@ class LocalCluster:
         self._processes.append(process)
         return process
 
-    def add_node(self, cpus: float = 1, gpus: int = 0) -> subprocess.Popen[Any]:
-        """Start a node, the first one as head; it joins while the caller goes on."""
+    def run(self, code: str, *arguments: object, **options: Any) -> str:
+        """Run Python code beside the nodes and return what it prints."""
+        command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = self.start(command, **pipes, **options)
+        output, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        return str(output)
+
+    def add_node(
+        self, cpus: float = 1, gpus: int = 0, hides: Path | None = None
+    ) -> subprocess.Popen[Any]:
+        """Start a node, the first one as head; it joins while the caller goes on.
+
+        Args:
+            hides: a folder the node does not see, as if it were not shared; only in
+                namespaces.
+        """
         is_head, self._nodes = self._nodes == 0, self._nodes + 1
         if is_head:
             port = free_port()
@@ -90,10 +111,15 @@ class LocalCluster:
             role += [f"--temp-dir={self.folder}"]
         else:
             role = [f"--address={self.address}"]
+        hiding: list[str] = []
+        if hides is not None and self.is_apart:
+            script = f'mount -t tmpfs none "{hides}" && exec "$@"'
+            hiding = ["unshare", "--mount", "sh", "-c", script, "sh"]
         log = self.folder / f"node{self._nodes}.log"
         with log.open("w") as output:
             return self.start(
                 [
+                    *hiding,
                     sys.executable,
                     "-m",
                     "ray.scripts.scripts",
@@ -108,7 +134,7 @@ class LocalCluster:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_for_nodes(self, count: int, seconds: float = 180) -> None:
+    def wait_for_nodes(self, count: int) -> None:
         """Wait until `count` nodes are alive."""
         code = (
             "import ray, sys, time; ray.init(sys.argv[1], log_to_driver=False);"
@@ -116,10 +142,7 @@ class LocalCluster:
             "while alive() < int(sys.argv[2]): time.sleep(0.2)"
         )
         wait_until(self.is_listening)
-        command = [sys.executable, "-c", code, self.address, str(count)]
-        process = self.start(command, stderr=subprocess.PIPE, text=True)
-        _, error = process.communicate(timeout=seconds)
-        assert process.returncode == 0, error
+        self.run(code, self.address, count)
 
     def is_listening(self) -> bool:
         """Return whether the head node answers."""
@@ -127,10 +150,6 @@ class LocalCluster:
         code = f"import socket; socket.create_connection(({host!r}, {port}), 5)"
         probe = self.start([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
         return probe.wait() == 0
-
-    def kill_node(self, node: subprocess.Popen[Any]) -> None:
-        """End a node and all on it at once, as a power failure does."""
-        kill_tree(node)
 
 
 def open_namespace() -> subprocess.Popen[bytes] | None:

@@ -1,5 +1,6 @@
 """A search on a real Ray cluster of this machine, with nodes and driver killed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,11 @@ import pytest
 from local_cluster import LocalCluster, kill_tree, wait_until
 
 from search.checkpoints import read_standing
+from search.cli import run
+from search.errors import InputError
 from search.files import read_json
+from search.ray_cluster import Node, refuse_lacking, room
+from search.ray_worker import NodeReport, software
 
 TRIALS = 4
 TINY = ["search", "shapes-convnet", "--tuner", "random", "--limit-train", "128"]
@@ -73,11 +78,12 @@ def searched(
     here, there = (tmp_path_factory.mktemp(name) for name in ("here", "there"))
     local = cluster.start([*COMMAND, "--workers", "1"], cwd=here, env=environment())
     wait_until(cluster.is_listening)
-    lost = cluster.add_node()
+    # The node that will die does not see the cache of prepared data.
+    lost = cluster.add_node(hides=Path(os.environ["VISION_TUNER_CACHE"]))
     cluster.wait_for_nodes(2)
     first, said = start_driver(cluster, there)
     wait_until(lambda: len(epochs_on_disk(there)) == 2, first)
-    cluster.kill_node(lost)
+    kill_tree(lost)
     wait_until(lambda: "was lost" in said.read_text(), first)
     done = sum(epochs_on_disk(there))
     wait_until(lambda: sum(epochs_on_disk(there)) > done, first)
@@ -102,13 +108,13 @@ def start_driver(
 ) -> tuple["subprocess.Popen[Any]", Path]:
     """Start the search on the cluster; what it says goes to a file."""
     said = folder / "said.txt"
-    with said.open("a") as errors:
+    with said.open("a") as output:
         driver = cluster.start(
             [*COMMAND, "--ray", cluster.address],
             cwd=folder,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
+            env=environment(PYTHONUNBUFFERED="1"),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     return driver, said
 
@@ -129,3 +135,96 @@ def test_a_node_that_joins_during_the_search_is_used(searched: Searched) -> None
 
 def test_no_mark_is_left_in_results_or_logs(searched: Searched) -> None:
     assert searched.left_in_logs == []
+
+
+def test_data_that_a_node_does_not_see_is_copied_to_the_results(
+    searched: Searched, cluster: LocalCluster
+) -> None:
+    assert ("copying" in searched.said_by_first_driver) == cluster.is_apart
+
+
+FRACTIONS = """
+import json, sys
+from pathlib import Path
+import ray
+from search.ray_cluster import RayOptions
+from search.ray_executor import RayExecutor
+
+address, folder = sys.argv[1:]
+options = RayOptions(address, cpus=0.5, gpus=0.5)
+executor = RayExecutor(options, None, None, Path(folder), print)
+places = [executor._new_place() for _ in range(executor.capacity)]
+ray.get([place.call for place in places])
+there, free = ray.cluster_resources(), ray.available_resources()
+used = {name: there[name] - free.get(name, 0) for name in ("CPU", "GPU")}
+print(json.dumps({"places": len(places), "used": used}))
+executor.close()
+"""
+
+
+def test_fractions_of_cores_and_gpus_are_asked_of_the_cluster(
+    cluster: LocalCluster, searched: Searched, tmp_path: Path
+) -> None:
+    cluster.add_node(cpus=1, gpus=1)
+    cluster.wait_for_nodes(3)
+    printed = cluster.run(FRACTIONS, cluster.address, tmp_path, env=environment())
+    assert json.loads(printed) == {"places": 2, "used": {"CPU": 1.0, "GPU": 1.0}}
+
+
+def test_room_counts_whole_trials_on_whole_nodes() -> None:
+    nodes = [Node("a", "10.0.0.1", 4, 0), Node("b", "10.0.0.2", 8, 2)]
+    assert room(nodes, cpus=1, gpus=0) == 12
+    assert room(nodes, cpus=3, gpus=0) == 3
+    assert room(nodes, cpus=0.5, gpus=0) == 24
+    assert room(nodes, cpus=1, gpus=1) == 2
+    assert room(nodes, cpus=1, gpus=0.4) == 4  # two a card: a trial is on one card
+    assert room(nodes, cpus=4, gpus=0.1) == 2
+    assert room(nodes, cpus=16, gpus=0) == 0
+
+
+def test_a_node_with_other_versions_is_refused_by_name() -> None:
+    same = NodeReport("a1", "host-1 (a1)", software(), [])
+    refuse_lacking({"10.0.0.1": same})
+    older = same._replace(software={**software(), "keras": "3.0.0"})
+    with pytest.raises(InputError, match=r"10\.0\.0\.2 has keras 3\.0\.0 where"):
+        refuse_lacking({"10.0.0.1": same, "10.0.0.2": older})
+    blind = same._replace(unseen=["/shared/results/x"])
+    with pytest.raises(InputError, match="does not see /shared/results/x"):
+        refuse_lacking({"10.0.0.1": blind})
+
+
+BAD_CLUSTERS = [
+    (["--ray", "127.0.0.1:1"], "a running Ray cluster at --ray 127.0.0.1:1"),
+    (["--ray", "ray://127.0.0.1:1"], "Connection refused"),
+    (["--ray", "nonsense"], "--ray auto, HOST:PORT or ray://HOST:PORT"),
+    (["--ray", "127.0.0.1:99999"], "a running Ray cluster"),
+    (["--ray", "auto", "--gpus-per-trial", "2"], "--gpus-per-trial from 0 to 1"),
+    (["--ray", "auto", "--cpus-per-trial", "0"], "--cpus-per-trial above 0"),
+    (["--ray", "auto", "--workers", "0"], "--workers 0"),
+    (["--cpus-per-trial", "2"], "--ray with --cpus-per-trial"),
+]
+
+
+@pytest.mark.parametrize(("options", "part"), BAD_CLUSTERS)
+def test_a_cluster_that_cannot_be_used_gets_one_line_and_exit_code_2(
+    options: list[str],
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra [ray]")
+    monkeypatch.chdir(tmp_path)
+    assert run([*TINY, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert part in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert run([*TINY, "--ray", "auto"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'vision-tuner[ray]'" in line
