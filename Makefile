@@ -31,7 +31,7 @@ lint: .venv/installed
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 11) and 'Expected Python >= 3.11. Received: %d.%d. Run make PYTHON=/path/to/python3.11.' % v[:2])"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,export]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,export,ray]'
 	touch $@
 
 .venv-jax/installed: requirements-jax.txt constraints.txt
