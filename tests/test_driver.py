@@ -124,6 +124,26 @@ def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
     assert trials == whole
 
 
+def test_a_cluster_that_grows_gets_more_orders_before_the_next_one_ends(
+    tmp_path: Path,
+) -> None:
+    class Growing(SimulatedWorkers):
+        """Gets a second place while its only order runs."""
+
+        most_running = 0
+
+        def wait(self, report: Any) -> Any:
+            self.most_running = max(self.most_running, len(self.running))
+            if self.capacity == 1:
+                self.capacity = 2
+                return None
+            return super().wait(report)
+
+    workers = Growing()
+    driver(tmp_path, study("random", trials=2), workers).search()
+    assert workers.most_running == 2
+
+
 def test_a_killed_search_repeats_no_finished_epoch(tmp_path: Path) -> None:
     of = study("hyperband")
     workers = SimulatedWorkers(capacity=2, dies_after=3)
