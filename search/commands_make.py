@@ -118,7 +118,9 @@ def search(
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)
     console = human(as_json)
-    cluster = chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers)
+    cluster = chosen_cluster(
+        ray, cpus_per_trial, gpus_per_trial, workers, trials_per_gpu
+    )
     found = search(
         chosen,
         paths,

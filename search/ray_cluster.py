@@ -46,7 +46,11 @@ class Node:
 
 
 def chosen_cluster(
-    address: str | None, cpus: float | None, gpus: float | None, workers: int | None
+    address: str | None,
+    cpus: float | None,
+    gpus: float | None,
+    workers: int | None,
+    trials_per_gpu: int = 1,
 ) -> RayOptions | None:
     """Return the cluster a command line asks for; None where it asks for none.
 
@@ -64,6 +68,12 @@ def chosen_cluster(
     if workers == 0:
         raise InputError(
             "--ray, or --workers 0 to train in this process", "both", "Choose one"
+        )
+    if trials_per_gpu != 1:
+        raise InputError(
+            "--gpus-per-trial with --ray",
+            f"--trials-per-gpu {trials_per_gpu}",
+            f"Pass --gpus-per-trial {1 / trials_per_gpu:.3g}",
         )
     return RayOptions(address, 1.0 if cpus is None else cpus, gpus)
 

@@ -120,9 +120,6 @@ class RayExecutor:
     def capacity(self) -> int:
         if self._most is not None:
             return self._most
-        if time.monotonic() >= self._looked + SECONDS_BETWEEN_LOOKS:
-            self._nodes = living_nodes()
-            self._looked = time.monotonic()
         return max(1, room(self._usable_nodes(), self._cpus, self._gpus))
 
     def submit(self, order: Order) -> None:
@@ -137,6 +134,8 @@ class RayExecutor:
         if self._stopped and self._waiting:
             order = self._waiting.pop()
             return with_progress(Outcome(order.order_id, "PAUSED"), order)
+        if time.monotonic() >= self._looked + SECONDS_BETWEEN_LOOKS:
+            self._look()
         self._release_idle()
         self._hand_over()
         self._open_places()
@@ -164,6 +163,30 @@ class RayExecutor:
         for mark in self._marks:
             mark.unlink(missing_ok=True)
         disconnect()
+
+    def _look(self) -> None:
+        """See which nodes there are now; new ones that lack something are left out."""
+        known = {node.node_id for node in self._nodes}
+        self._nodes = living_nodes()
+        new = [
+            node
+            for node in self._nodes
+            if node.node_id not in known and room_on(node, self._cpus, self._gpus)
+        ]
+        reports = ask_nodes(new, self._sights)
+        for node, report in zip(new, reports.values(), strict=True):
+            self._refuse_lacking(node.node_id, node.address, report)
+        self._looked = time.monotonic()
+
+    def _refuse_lacking(
+        self, node_id: str, name: str, report: NodeReport | str
+    ) -> str | None:
+        """Use a node no more where it lacks something; return what it lacks."""
+        lack = lacks(report)
+        if lack is not None and node_id not in self._refused:
+            self._refused.add(node_id)
+            self._say(f"node {name} is not used: it {lack}")
+        return lack
 
     def _usable_nodes(self) -> list[Node]:
         return [node for node in self._nodes if node.node_id not in self._refused]
@@ -208,8 +231,7 @@ class RayExecutor:
             if self._waiting and place.call is None:
                 place.order = leased(self._waiting.pop(0))
                 place.is_told_to_stop = False
-                place.actor.submit.remote(to_line(place.order))
-                place.call = place.actor.wait.remote()
+                place.call = place.actor.begin.remote(to_line(place.order))
                 place.heard = time.monotonic()
 
     def _open_places(self) -> None:
@@ -250,16 +272,15 @@ class RayExecutor:
         try:
             answer = ray.get(place.call)
         except ray.exceptions.RayError as error:
-            return self._bury(place, first_line(error))
+            return self._bury(place, first_line(getattr(error, "cause", None) or error))
         place.heard, place.call = time.monotonic(), None
         if not place.node:
             self._welcome(place, answer)
             return None
-        lines, notes = answer
-        for note in notes:
+        for note in answer.notes:
             self._say(f"{place.node}: {note}")
         outcome = None
-        for message in map(from_line, lines):
+        for message in map(from_line, answer.lines):
             if isinstance(message, Progress):
                 self._losses[message.order_id] = 0
                 report(message)
@@ -272,13 +293,11 @@ class RayExecutor:
     def _welcome(self, place: Place, report: NodeReport) -> None:
         """Use a new place, unless its node lacks what a trial needs."""
         place.node = report.node
-        lack = lacks(report)
+        lack = self._refuse_lacking(report.node_id, report.node, report)
         if lack is None:
             self._failed_starts = 0
-            return
-        self._refused.add(report.node_id)
-        self._say(f"node {report.node} is not used: it {lack}")
-        self._bury(place, lack)
+        else:
+            self._bury(place, lack)
 
     def _bury(self, place: Place, why: str) -> Outcome | None:
         """Give up a place; its order goes on elsewhere or has failed."""

@@ -10,6 +10,7 @@ import os
 import platform
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,13 @@ class NodeReport(NamedTuple):
     node: str
     software: dict[str, str]
     unseen: list[str]
+
+
+class News(NamedTuple):
+    """What an actor has to tell: lines of `to_line`, and what a user should know."""
+
+    lines: list[str]
+    notes: list[str]
 
 
 class NodeWorker:
@@ -81,19 +89,15 @@ class NodeWorker:
         """Report what this node has."""
         return report_node(sights)
 
-    def submit(self, line: str) -> None:
-        """Start an order, a line of `to_line`."""
+    def begin(self, line: str) -> News:
+        """Start an order, a line of `to_line`, and wait for first news."""
         order = from_line(line)
         assert isinstance(order, Order)
-        self._asked = time.monotonic()
         self._workers.submit(order)
+        return self.wait()
 
-    def wait(self) -> tuple[list[str], list[str]]:
-        """Wait a moment for news of the order; return it, and what a user should know.
-
-        Returns:
-            lines of `to_line`, and notes.
-        """
+    def wait(self) -> News:
+        """Wait a moment for news of the order."""
         lines: list[str] = []
 
         def note(progress: Progress) -> None:
@@ -106,7 +110,7 @@ class NodeWorker:
                 lines.append(to_line(outcome))
         notes = self._notes.copy()
         self._notes.clear()
-        return lines, notes
+        return News(lines, notes)
 
     def stop(self) -> None:
         """Ask the order to end after its epoch."""
@@ -140,6 +144,7 @@ def node_id() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
+@cache
 def software() -> dict[str, str]:
     """Return what must be the same on all nodes for the same scores."""
     found = {name: version(name) or "none" for name in PACKAGES}

@@ -120,7 +120,7 @@ class WorkerProcesses:
 
     def submit(self, order: Order) -> None:
         place = next(place for place in self._places if place.order is None)
-        place.take(leased(order))
+        place.take(order if order.lease else leased(order))
         self._hand_over(place)
 
     def wait(self, report: Report) -> Outcome | None:

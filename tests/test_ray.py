@@ -200,6 +200,7 @@ BAD_CLUSTERS = [
     (["--ray", "auto", "--gpus-per-trial", "2"], "--gpus-per-trial from 0 to 1"),
     (["--ray", "auto", "--cpus-per-trial", "0"], "--cpus-per-trial above 0"),
     (["--ray", "auto", "--workers", "0"], "--workers 0"),
+    (["--ray", "auto", "--trials-per-gpu", "2"], "Pass --gpus-per-trial 0.5"),
     (["--cpus-per-trial", "2"], "--ray with --cpus-per-trial"),
 ]
 

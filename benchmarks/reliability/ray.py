@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from local_cluster import LocalCluster, descendants, kill_tree, wait_until
 
 NAME = "killed"
-OPTIONS = ("--tuner", "random", "--trials", "16", "--epochs", "6")
+OPTIONS = ("--tuner", "random", "--trials", "10", "--epochs", "6")
 KINDS = ("node", "node", "raylet", "driver", "driver", "ctrl-c")
 SHORTEST, LONGEST = 5.0, 40.0
 ONE_CORE = {"VISION_TUNER_CORES": "1"}
