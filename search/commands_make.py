@@ -84,7 +84,7 @@ def search(
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
-    from search.ray_cluster import chosen_cluster
+    from search.ray_connection import chosen_cluster
     from search.search import check_success, print_found, search
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
@@ -175,7 +175,7 @@ def finalize(
     from dataclasses import asdict
 
     from search.finalize import finalize, print_ensemble
-    from search.ray_cluster import chosen_cluster
+    from search.ray_connection import chosen_cluster
 
     paths = study_paths(name, results_dir, logs_dir)
     ensemble = finalize(

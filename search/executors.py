@@ -12,8 +12,9 @@ from search.devices import default_workers, gpus
 from search.in_process import InProcess
 from search.memory import machine_memory, memory_share
 from search.orders import Executor
-from search.ray_cluster import RayOptions, gpus_in, places_in
+from search.ray_connection import RayOptions
 from search.ray_executor import RayExecutor
+from search.ray_nodes import gpus_in, places_in
 from search.worker_processes import WorkerProcesses
 
 

@@ -32,7 +32,7 @@ from search.live import duration, shown
 from search.orders import Executor, Order, Outcome, Progress
 from search.output import plainly
 from search.paths import StudyPaths
-from search.ray_cluster import RayOptions
+from search.ray_connection import RayOptions
 from search.records import (
     BestSingle,
     Ensemble,

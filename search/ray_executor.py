@@ -16,15 +16,17 @@ from typing import Any
 from search.failures import KILLED, with_progress
 from search.leases import leased
 from search.orders import Order, Outcome, Progress, Report, from_line, to_line
-from search.ray_cluster import (
-    Node,
+from search.ray_connection import (
     RayOptions,
-    ask_nodes,
     connect,
     disconnect,
     first_line,
-    gpus_per_trial,
     import_ray,
+)
+from search.ray_nodes import (
+    Node,
+    ask_nodes,
+    gpus_per_trial,
     lacks,
     living_nodes,
     no_room,
@@ -40,6 +42,7 @@ from search.shared_files import (
     glimpses,
     inputs_of,
     leave_marks,
+    with_absolute_paths,
 )
 
 POLL_SECONDS = 0.5
@@ -333,18 +336,3 @@ class RayExecutor:
             if self._idle(place) > IDLE_KEPT_SECONDS and not self._waiting:
                 self._places.remove(place)
                 import_ray().kill(place.actor)
-
-
-def with_absolute_paths(order: Order) -> Order:
-    """Return the order as a process in another folder needs it."""
-    weights = Path(str(order.study["weights"]))
-    study = dict(order.study)
-    if weights.is_file():
-        study["weights"] = str(weights.absolute())
-    return replace(
-        order,
-        study=study,
-        data_folder=str(Path(order.data_folder).absolute()),
-        folder=str(Path(order.folder).absolute()),
-        logs=None if order.logs is None else str(Path(order.logs).absolute()),
-    )

@@ -17,7 +17,7 @@ from search.live import LiveView, duration, values_text
 from search.memory import size_text
 from search.oracles import check_tuner, make_oracle, planned
 from search.paths import StudyPaths
-from search.ray_cluster import RayOptions
+from search.ray_connection import RayOptions
 from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
 from search.spaces import knob_domains

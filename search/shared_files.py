@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from search.datasets import open_prepared
@@ -78,3 +79,18 @@ def copied_data(folder: Path, parent: Path) -> Path:
 def bytes_in(folder: Path) -> int:
     """Return the size of the files directly in a folder."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def with_absolute_paths(order: Order) -> Order:
+    """Return the order as a process in another folder needs it."""
+    weights = Path(str(order.study["weights"]))
+    study = dict(order.study)
+    if weights.is_file():
+        study["weights"] = str(weights.absolute())
+    return replace(
+        order,
+        study=study,
+        data_folder=str(Path(order.data_folder).absolute()),
+        folder=str(Path(order.folder).absolute()),
+        logs=None if order.logs is None else str(Path(order.logs).absolute()),
+    )

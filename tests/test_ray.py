@@ -16,7 +16,7 @@ from search.checkpoints import read_standing
 from search.cli import run
 from search.errors import InputError
 from search.files import read_json
-from search.ray_cluster import Node, refuse_lacking, room
+from search.ray_nodes import Node, refuse_lacking, room
 from search.ray_worker import NodeReport, software
 
 TRIALS = 3
@@ -148,7 +148,7 @@ FRACTIONS = """
 import json, sys
 from pathlib import Path
 import ray
-from search.ray_cluster import RayOptions
+from search.ray_connection import RayOptions
 from search.ray_executor import RayExecutor
 
 address, folder = sys.argv[1:]
