@@ -1,11 +1,11 @@
 """A search on two Ray nodes of this machine; nodes and drivers are killed at random.
 
-    python benchmarks/reliability/ray.py FOLDER [--kills 20] [--seed 0]
+    python benchmarks/reliability/ray.py FOLDER [--kills 4] [--seed 0]
 
 Nodes are killed whole (all processes, as a power failure does), or only their raylet,
 and replaced by new ones; drivers are killed and started again; some are asked to stop
-with Ctrl-C. The search ends as it likes; then its table must be that of the same search
-on worker processes here.
+with Ctrl-C. When the search has ended its table must be that of the same search on worker
+processes here, which is kept in FOLDER for other seeds.
 """
 
 import argparse
@@ -27,9 +27,10 @@ sys.path.append(str(Path(__file__).parents[2] / "tests"))
 from local_cluster import LocalCluster, descendants, kill_tree, wait_until
 
 NAME = "killed"
-OPTIONS = ("--tuner", "random", "--trials", "10", "--epochs", "6")
+TRIALS = 6
+OPTIONS = ("--tuner", "random", "--trials", str(TRIALS), "--epochs", "6")
 KINDS = ("node", "node", "raylet", "driver", "driver", "ctrl-c")
-SHORTEST, LONGEST = 5.0, 40.0
+SHORTEST, LONGEST = 20.0, 60.0
 ONE_CORE = {"VISION_TUNER_CORES": "1"}
 
 
@@ -51,7 +52,7 @@ class Chaos:
     def start_driver(self) -> None:
         with (self.folder / "search.log").open("ab") as log:
             self.driver = self.cluster.start(
-                [*command(NAME), "--ray", self.cluster.address],
+                [*command(NAME, "--workers", "2"), "--ray", self.cluster.address],
                 cwd=self.folder,
                 env={**environment(self.folder), "PYTHONUNBUFFERED": "1"},
                 stdout=log,
@@ -111,9 +112,7 @@ class Chaos:
 
 def command(name: str, *options: str) -> list[str]:
     """Return the search; OPTIONS override those of `searches`."""
-    words = searches.command(name, *OPTIONS, *options)
-    place = words.index("--workers")
-    return words[:place] + words[place + 2 :]
+    return searches.command(name, *OPTIONS, *options)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -151,19 +150,24 @@ def differences(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    folder = searches.fresh(options.folder.absolute())
+    folder = options.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(environment(folder))
-    local = searches.start(folder, command("local", "--workers", "1"))
+    local = searches.start(folder, command("local"))
     assert local.wait() == 0, "the search on worker processes failed"
+    for kept in ("results", "tensorboard_logs"):
+        searches.fresh(folder / kept / NAME)
     started = time.monotonic()
     with LocalCluster() as cluster:
         chaos = Chaos(cluster, folder, random.Random(options.seed))
         chaos.run(options.kills)
         is_apart = cluster.is_apart
-    tables = [searches.table(folder / "results" / name) for name in ("local", NAME)]
+    tables = [
+        searches.table(folder / "results" / name)[:TRIALS] for name in ("local", NAME)
+    ]
     logged = [epochs_logged(p) for p in (folder / "tensorboard_logs" / NAME).glob("0*")]
     record = {
         **searches.circumstances(),
