@@ -4,8 +4,8 @@
 
 Nodes are killed whole (all processes, as a power failure does), or only their raylet,
 and replaced by new ones; drivers are killed and started again; some are asked to stop
-with Ctrl-C. When the search has ended its table must be that of the same search on worker
-processes here, which is kept in FOLDER for other seeds.
+with Ctrl-C. When the search has ended its table must be that of the same search on a
+worker process here, which is kept in FOLDER for other seeds.
 """
 
 import argparse
