@@ -58,7 +58,9 @@ class LocalCluster:
         for process in self._processes:
             kill_tree(process)
         if self._namespace is not None:
-            self._namespace.kill()
+            # The kernel ends everything in the namespace before its first process.
+            for first in children(self._namespace.pid):
+                os.kill(first, signal.SIGKILL)
             self._namespace.communicate()
         shutil.rmtree(self.folder, ignore_errors=True)
 
