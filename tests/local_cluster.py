@@ -27,6 +27,8 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 print("ready", flush=True)
 sys.stdin.read()
 """
+# Ray gives a node 30 seconds to come up, which a busy machine exceeds.
+AGAIN_WHERE_IT_FAILS = ["sh", "-c", 'for _ in 1 2 3; do "$@" && break; done', "sh"]
 UNSHARE = ["--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
@@ -122,6 +124,7 @@ class LocalCluster:
             return self.start(
                 [
                     *hiding,
+                    *AGAIN_WHERE_IT_FAILS,
                     sys.executable,
                     "-m",
                     "ray.scripts.scripts",
