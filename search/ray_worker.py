@@ -78,7 +78,8 @@ class NodeWorker:
         self._workers = WorkerProcesses(
             1,
             Path(logs) / f"{node_id()[:8]}-{number}",
-            memory_limit=memory or memory_share(places_here(cpus), machine_memory()),
+            memory_limit=memory
+            or memory_share(places_here(cpus, gpus), machine_memory()),
             per_gpu=int(1 / gpus + 1e-6) if gpus else 1,
             say=self._notes.append,
         )
@@ -128,13 +129,16 @@ def report_node(sights: Sights) -> NodeReport:
     return NodeReport(node_id(), name, software(), unseen(sights))
 
 
-def places_here(cpus: float) -> int:
-    """Return how many workers of `cpus` cores this node may hold."""
+def places_here(cpus: float, gpus: float) -> int:
+    """Return how many workers this node may hold, by its cores and its GPUs."""
     import ray
 
     mine = [node for node in ray.nodes() if node["NodeID"] == node_id()]
-    total = mine[0]["Resources"].get("CPU", 1) if mine else 1
-    return max(1, int(total / cpus + 1e-6))
+    has = mine[0]["Resources"] if mine else {}
+    places = int(has.get("CPU", 1) / cpus + 1e-6)
+    if gpus:
+        places = min(places, int(has.get("GPU", 1)) * int(1 / gpus + 1e-6))
+    return max(1, places)
 
 
 def node_id() -> str:

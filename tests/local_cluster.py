@@ -212,7 +212,7 @@ def kill_tree(process: subprocess.Popen[Any]) -> None:
 def wait_until(
     condition: Callable[[], bool],
     process: subprocess.Popen[Any] | None = None,
-    seconds: float = 300,
+    seconds: float = 900,
 ) -> None:
     """Wait for a condition; fail where `process` ends first, or after a long time."""
     deadline = time.monotonic() + seconds
