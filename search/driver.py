@@ -327,9 +327,12 @@ class Driver:
         ask = getattr(self.oracle, "may_go_on", None)
         if ask is None:
             return None
-        ids = [self.roots[asked_id] for asked_id in ask()]
-        waiting = [self.roots.get(asked.trial_id) for asked in self.waiting]
-        return {*ids, *(root for root in waiting if root is not None)}
+        # Those it has asked for among them: stopped ones, and some not yet ordered.
+        ids = [*ask()]
+        for asked in self.oracle.ongoing_trials.values():
+            parent = asked.hyperparameters.values.get("tuner/trial_id")
+            ids += [asked.trial_id, parent]
+        return {self.roots[asked_id] for asked_id in ids if asked_id in self.roots}
 
     def save(self) -> None:
         """Write all the driver knows; wait where the disk is full."""

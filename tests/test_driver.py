@@ -377,6 +377,23 @@ def test_checkpoints_of_trials_that_cannot_matter_are_removed(tmp_path: Path) ->
     assert len(trials) > 30
 
 
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_checkpoints_of_stopped_trials_are_kept(tmp_path: Path, tuner: str) -> None:
+    class Writes(Interrupts):
+        def submit(self, order: Any) -> None:
+            super().submit(order)
+            Path(order.folder).mkdir(parents=True, exist_ok=True)
+            (Path(order.folder) / "last.npz").write_bytes(b"weights")
+
+    searching = driver(tmp_path, study(tuner, trials=9), Writes(capacity=2))
+    with pytest.raises(KeyboardInterrupt):
+        searching.search()
+    stopped = [t.trial_id for t in searching.trials.values() if t.score is None]
+    assert len(stopped) == 2
+    for trial_id in stopped:
+        assert (searching.paths.trial(trial_id) / "last.npz").exists()
+
+
 def test_the_same_bug_ends_the_search_whatever_numbers_it_names(
     tmp_path: Path,
 ) -> None:

@@ -2,16 +2,15 @@
 
 Which one a configuration gets follows from a hash of its values, so that the harness
 knows it, too. What is raised comes from TensorFlow, NumPy and Python themselves; the
-loss that is not finite is that of weights that are not.
+loss that is not finite is that of weights that are not. The network is the light one.
 """
 
 import hashlib
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from light_network import LightModel
 
 from search import training, worker
 from search.records import Values
@@ -29,28 +28,26 @@ def planned_failure(values: Values) -> str | None:
     return KINDS[kind] if kind < len(KINDS) else None
 
 
-def main() -> None:
-    trained = training.fit_epoch
+class FailingModel(LightModel):
+    """Fails in its first epoch where its configuration is to."""
 
-    def fit_epoch(model: Any, *arguments: Any) -> Any:
-        kind = planned_failure(current[0])
+    def __init__(self, order: Any) -> None:
+        super().__init__(order)
+        self.values = order.values
+
+    def fit(self, *arguments: Any, **options: Any) -> Any:
+        kind = planned_failure(self.values)
         if kind == "out of memory":
-            exhaust(odd(current[0]))
+            exhaust(odd(self.values))
         if kind == "not finite":
-            model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+            self.weights.assign(np.full_like(self.weights.value, np.nan))
         if kind == "bug":
-            raise ValueError(f"shapes {current[0]['dropout_rate']} do not match")
-        return trained(model, *arguments)
+            raise ValueError(f"shapes {self.values['dropout_rate']} do not match")
+        return super().fit(*arguments, **options)
 
-    current: list[Values] = []
-    built = training.build_model
 
-    def build_model(order: Any, *arguments: Any) -> Any:
-        current[:] = [order.values]
-        return built(order, *arguments)
-
-    training.fit_epoch = fit_epoch
-    training.build_model = build_model
+def main() -> None:
+    training.build_model = lambda order, *unused: FailingModel(order)
     worker.main()
 
 
@@ -68,5 +65,4 @@ def exhaust(host: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     main()

@@ -1,10 +1,11 @@
 """A space in which 30% of the configurations fail: does the search do its work?
 
-    python benchmarks/reliability/failures.py FOLDER [--trials 50]
+    python benchmarks/reliability/failures.py FOLDER [--trials 100]
 
 Out of memory (device and host), a loss that is not finite, and bugs, a tenth each,
-raised in real worker processes (`failing_worker.py`). Checks that the budget is spent,
-that every bracket of Hyperband reaches its top rung, and that failures are told apart.
+raised in real worker processes that train a network of NumPy (`failing_worker.py`).
+Checks that the budget is spent, that every bracket of Hyperband reaches its top rung,
+and that failures are told apart.
 """
 
 import argparse
@@ -37,7 +38,7 @@ BRACKETS_OF = "tuner/bracket"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=100)
     options = parser.parse_args()
     folder = searches.fresh(options.folder)
     os.environ["VISION_TUNER_CACHE"] = str(folder / "cache")

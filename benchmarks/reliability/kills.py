@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, help="wait for a kill, in seconds")
     parser.add_argument("--light", action="store_true")
+    parser.add_argument("--results", type=Path, default=searches.RESULTS)
     options = parser.parse_args()
     if options.light:
         os.environ[forked.LIGHT] = "1"
@@ -81,7 +82,7 @@ def record(options: argparse.Namespace, counts: Counter[str]) -> None:
         **{name: counts[name] for name in COUNTED},
     }
     name = "kills-light.json" if options.light else "kills.json"
-    searches.write_result(name, result)
+    searches.write_result(name, result, options.results)
 
 
 def uninterrupted(folder: Path) -> list[dict[str, Any]]:

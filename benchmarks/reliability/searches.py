@@ -15,6 +15,8 @@ from search.checkpoints import damage
 from search.files import read_json, read_sealed
 from search.memory import machine_memory
 
+RESULTS = Path(__file__).parent / "results"
+
 # A network that trains in well under a second an epoch; the knobs of its training vary.
 FIXED = (
     "stages=2",
@@ -95,11 +97,10 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write_result(name: str, result: dict[str, Any]) -> None:
-    """Write a harness's record beside it."""
-    path = Path(__file__).parent / "results" / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Write a harness's record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
 def fresh(folder: Path) -> Path:
