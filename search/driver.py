@@ -8,7 +8,7 @@ checkpoint (or answers at once, where the order had been finished).
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -25,7 +25,7 @@ from search.orders import Executor, Order, Outcome, Progress
 from search.outcomes import ended_trial, is_repeated_bug, plain_values
 from search.paths import StudyPaths
 from search.records import Trial, Values
-from search.retention import sweep
+from search.retention import may_go_on, sweep
 from search.room import when_there_is_room
 from search.state import (
     State,
@@ -243,20 +243,19 @@ class Driver:
         self.trials[root] = replace(before, state="RUNNING")
         self.began[root] = time.monotonic()
         self.save()
-        self.executor.submit(
-            Order(
-                order_id=root,
-                job="train",
-                study=asdict(self.study),
-                data_folder=str(self.data_folder),
-                folder=str(self.paths.trial(root)),
-                logs=str(self.paths.logs / root),
-                values=knobs,
-                seed=self.study.seed,
-                epochs=epochs,
-                length=self.study.epochs,
-            )
+        given = Order(
+            order_id=root,
+            job="train",
+            study=asdict(self.study),
+            data_folder=str(self.data_folder),
+            folder=str(self.paths.trial(root)),
+            logs=str(self.paths.logs / root),
+            values=knobs,
+            seed=self.study.seed,
+            epochs=epochs,
+            length=self.study.epochs,
         )
+        self.write(lambda: self.executor.submit(given))
         self.watcher.changed(list(self.trials.values()))
 
     def tell(self, outcome: Outcome) -> None:
@@ -320,19 +319,8 @@ class Driver:
 
     def sweep(self) -> None:
         """Remove the checkpoints that can no longer matter."""
-        sweep(self.paths, self.trials, self.may_go_on(), self.study.direction)
-
-    def may_go_on(self) -> Collection[str] | None:
-        """Return the paused trials the oracle may still continue; None = it may all."""
-        ask = getattr(self.oracle, "may_go_on", None)
-        if ask is None:
-            return None
-        # Those it has asked for among them: stopped ones, and some not yet ordered.
-        ids = [*ask()]
-        for asked in self.oracle.ongoing_trials.values():
-            parent = asked.hyperparameters.values.get("tuner/trial_id")
-            ids += [asked.trial_id, parent]
-        return {self.roots[asked_id] for asked_id in ids if asked_id in self.roots}
+        going_on = may_go_on(self.oracle, self.roots)
+        sweep(self.paths, self.trials, going_on, self.study.direction)
 
     def save(self) -> None:
         """Write all the driver knows; wait where the disk is full."""

@@ -100,7 +100,11 @@ class Executor(Protocol):
         """Orders it runs at a time; may change while it runs."""
 
     def submit(self, order: Order) -> None:
-        """Start an order; there must be a free place."""
+        """Start an order; there must be a free place.
+
+        Raises:
+            OSError: nothing was started, for want of room on the disk, say.
+        """
 
     def wait(self, report: Report) -> Outcome | None:
         """Wait about a second for an order to end; None where none did."""

@@ -6,6 +6,7 @@ trials, which finalize continues and combines.
 
 import contextlib
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from search.checkpoints import BEST, LAST, PREVIOUS
 from search.paths import StudyPaths
@@ -32,6 +33,24 @@ def kept(
     ended_well = [t for t in trials.values() if t.state in ("COMPLETED", "PAUSED")]
     best = {trial.trial_id for trial in ranked(ended_well, direction)[:top]}
     return running | paused | best
+
+
+def may_go_on(oracle: Any, roots: Mapping[str, str]) -> Collection[str] | None:
+    """Return the trials an oracle may still continue, or None where it does not tell.
+
+    Those it waits for among them: stopped ones, and some not yet ordered.
+
+    Args:
+        roots: keras-tuner's id -> trial id.
+    """
+    ask = getattr(oracle, "may_go_on", None)
+    if ask is None:
+        return None
+    ids = [*ask()]
+    for asked in oracle.ongoing_trials.values():
+        parent = asked.hyperparameters.values.get("tuner/trial_id")
+        ids += [asked.trial_id, parent]
+    return {roots[asked_id] for asked_id in ids if asked_id in roots}
 
 
 def sweep(

@@ -121,7 +121,11 @@ class WorkerProcesses:
     def submit(self, order: Order) -> None:
         place = next(place for place in self._places if place.order is None)
         place.take(order if order.lease else leased(order))
-        self._hand_over(place)
+        try:
+            self._hand_over(place)
+        except OSError:  # no room for its log, say: the place stays free
+            place.order = None
+            raise
 
     def wait(self, report: Report) -> Outcome | None:
         if self._stopped:
