@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,8 +91,12 @@ def run_worker(orders: int, answers: int, log: int, env: Mapping[str, str]) -> N
         os._exit(1)
 
 
-def start(folder: Path, name: str) -> int:
-    """Fork a driver that searches in `folder`; return its process id."""
+def start(folder: Path, name: str, **changes: Any) -> int:
+    """Fork a driver that searches in `folder`; return its process id.
+
+    Args:
+        changes: fields of the study.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -105,7 +110,7 @@ def start(folder: Path, name: str) -> int:
             PIPE=subprocess.PIPE,
             TimeoutExpired=subprocess.TimeoutExpired,
         )
-        drive(folder, name)
+        drive(folder, replace(small_study(name), **changes))
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -114,10 +119,9 @@ def start(folder: Path, name: str) -> int:
         os._exit(status)
 
 
-def drive(folder: Path, name: str) -> None:
+def drive(folder: Path, study: Study) -> None:
     """Search as the command does, without counting FLOPs, which starts TensorFlow."""
-    study = small_study(name)
-    paths = study_paths(name, folder / "results", folder / "tensorboard_logs")
+    paths = study_paths(study.name, folder / "results", folder / "tensorboard_logs")
     data = prepare(study.dataset, task=study.task, image_size=study.image_size)
     hypermodel = make_hypermodel(study, data, study.epochs)
     with only_driver(paths):

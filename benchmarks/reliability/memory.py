@@ -1,15 +1,18 @@
 """60 trials: does the driver grow, does a worker swell, do checkpoints fill the disk?
 
-    python benchmarks/reliability/memory.py FOLDER [--trials 60]
+    python benchmarks/reliability/memory.py FOLDER [--trials 60] [--light]
 
-Samples the driver, its worker and the checkpoints once a second.
+Samples the driver, its worker and the checkpoints once a second. With --light the
+workers train a network of NumPy, and driver and workers are forked.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import psutil
 import searches
 
@@ -19,6 +22,7 @@ from search.memory import memory_of
 from search.paths import study_paths
 from search.retention import TOP_KEPT, checkpoint_bytes
 
+NAME = "memory"
 LIMIT = "2g"
 MIB = 2**20
 # What the driver has loaded after so many trials it keeps: Keras, TensorBoard.
@@ -29,19 +33,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--light", action="store_true")
     options = parser.parse_args()
     folder = searches.fresh(options.folder)
-    size = ("--tuner", "random", "--trials", str(options.trials), "--epochs", "2")
-    name = "memory"
-    process = searches.start(
-        folder, searches.command(name, *size, "--worker-memory", LIMIT)
-    )
+    driver = started(folder, options.trials, options.light)
     samples = []
-    while process.poll() is None:
-        samples.append(sampled(folder, name, process.pid))
-        time.sleep(1)
-    assert process.returncode == 0, f"the search failed; see {folder}/search.log"
-    searches.write_result("memory.json", result(samples, options.trials, folder, name))
+    while psutil.pid_exists(driver) and os.waitpid(driver, os.WNOHANG)[0] == 0:
+        samples.append(sampled(folder, NAME, driver))
+        time.sleep(0.1 if options.light else 1)
+        if len(samples) % 60 == 0 and samples[-1]["ended"] >= SETTLED_AFTER:
+            report(samples, options)
+    report(samples, options)
+
+
+def started(folder: Path, trials: int, light: bool) -> int:
+    """Start the search; return its process id."""
+    if not light:
+        size = ("--tuner", "random", "--trials", str(trials), "--epochs", "2")
+        limit = ("--worker-memory", LIMIT)
+        return searches.start(folder, searches.command(NAME, *size, *limit)).pid
+    os.environ[forked.LIGHT] = "1"
+    forked.warm_up(folder)
+    return forked.start(folder, NAME, tuner="random", trials=trials, epochs=2)
+
+
+def report(samples: list[dict[str, int]], options: argparse.Namespace) -> None:
+    """Write what was seen so far."""
+    name = "memory-light.json" if options.light else "memory.json"
+    record = result(samples, options.trials, options.folder, NAME)
+    searches.write_result(name, record)
 
 
 def sampled(folder: Path, name: str, pid: int) -> dict[str, int]:
@@ -80,7 +100,7 @@ def result(
     most = max(s["checkpoints"] for s in samples)
     return {
         **searches.circumstances(),
-        "trials": len(table),
+        "trials": sum(trial["epochs"] > 0 for trial in table),
         "trials asked for": trials,
         "driver, MiB after 5 trials": round(settled[0]["driver"] / MIB, 1),
         "driver, MiB at the end": round(settled[-1]["driver"] / MIB, 1),
