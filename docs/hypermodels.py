@@ -126,7 +126,7 @@ def section(name: str) -> str:
     return "\n\n".join(
         (
             f"## {name}",
-            f"{title} {source}",
+            f"{title}\n{source}",
             f"![{title}](images/{name}.svg)",
             knob_table(snapshot(name)["knobs"]),
             baseline_table(name),
