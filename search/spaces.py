@@ -107,7 +107,7 @@ def accept(knob: Any, value: Value) -> Value | None:
     if kind in ("Choice", "Boolean"):
         choices = [False, True] if kind == "Boolean" else knob.values
         for choice in choices:
-            if str(choice).lower() == str(value).lower():
+            if as_typed(choice) == as_typed(value):
                 found: Value = choice
                 return found
         return None
@@ -119,6 +119,12 @@ def accept(knob: Any, value: Value) -> Value | None:
     if not knob.min_value <= number <= knob.max_value or (whole and number % 1):
         return None
     return int(number) if whole else number
+
+
+def as_typed(value: Value) -> str | float:
+    """Return what two values are compared by: 0 is 0.0, and True is true."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else str(value).lower()
 
 
 def range_of(knob: Any) -> str:

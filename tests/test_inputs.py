@@ -57,6 +57,18 @@ def test_a_fixed_knob_has_one_value_and_takes_its_dead_branches_along() -> None:
     assert not can_be_active(momentum, {"optimizer": "adam"})
 
 
+def test_a_whole_number_fixes_a_choice_of_fractions() -> None:
+    class Rates:
+        def declare(self, hp: Any) -> None:
+            hp.Choice("rate", [0.0, 0.25])
+            hp.Boolean("deep")
+
+    space = declare_space(Rates(), {"rate": 0, "deep": "True"})
+    assert space.values == {"rate": 0.0, "deep": True}
+    with pytest.raises(InputError, match="deep true or false"):
+        declare_space(Rates(), {"deep": 1})
+
+
 def test_a_value_on_request_can_be_fixed_and_is_never_drawn() -> None:
     class Kernels:
         on_request: ClassVar[dict[str, tuple[int, ...]]] = {"kernel": (3,)}
