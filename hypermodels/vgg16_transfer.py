@@ -4,11 +4,12 @@ Source: Chollet, Deep Learning with Python, chapter 8 (VGG16, feature extraction
 augmentation, then fine-tuning of the upper block at a lower rate); learning rates by
 layer from Howard & Ruder 2018.
 Cost: not measured alone; the frozen part is computed anew in every epoch.
-Expected result: CIFAR-100 test accuracy 0.5225, validation 0.508, from 15,000 training
-images by frozen features of MobileNetV2 0.35 at 96 pixels and the default head (one run,
-seed 0): `search cifar100-vgg16 --weights mobilenet_v2_0.35_224_notop.h5 --fix
-backbone=mobilenet_v2 --fix unfrozen_blocks=0 --fix input_size=96 --fix augmentation=none
---limit-train 15000 --tuner random --trials 1 --epochs 12`, then `finalize --top 1`.
+Expected result: CIFAR-100 test accuracy 0.5225, validation 0.508, from 15,000 images by
+frozen features of MobileNetV2 0.35 at 96 pixels and the default head (one run, seed 0):
+`search cifar100-vgg16 --weights mobilenet_v2_0.35_224_notop.h5 --fix
+backbone=mobilenet_v2 --fix unfrozen_blocks=0 --fix input_size=96 --fix
+augmentation=none --limit-train 15000 --tuner random --trials 1 --epochs 12`, then
+`finalize --top 1`.
 """
 
 from typing import Any, ClassVar

@@ -52,6 +52,8 @@ def print_space(description: dict[str, Any], console: Console) -> None:
         table.columns[0].no_wrap = True
         table.columns[0].style = "bold"
         table.columns[-1].style = "dim"
+        for column in table.columns[1:]:
+            column.overflow = "fold"
     for knob in knobs:
         default = "" if knob["kind"] == "fixed" else shown_value(knob["default"])
         ranges.add_row(knob["name"], range_text(knob), default, knob["condition"])
