@@ -128,7 +128,8 @@ def announce(
         cost = (
             f"{plan[0]} trials, {plan[1]} epochs in all (at most {study.epochs} each)"
         )
-    where = f"{count} worker processes" if count else "this process"
+    processes = "worker process" if count == 1 else "worker processes"
+    where = f"{count} {processes}" if count else "this process"
     if crew.cluster is not None:
         where = f"a Ray cluster, {count} trials at a time"
     parts = [study.tuner, cost, f"on {where}"]

@@ -40,7 +40,8 @@ def finished(
     here = Path.cwd()
     os.chdir(folder)
     try:
-        assert run(tiny_search(study, "--workers", "0")) == 0
+        budget = ("--budget", "1h", "--finalize", "--trial-timeout", "30m")
+        assert run(tiny_search(study, "--workers", "0", *budget)) == 0
         assert run(["finalize", study, "--top", "2", "--workers", "0"]) == 0
         assert run(["export", study]) == 0
     finally:

@@ -85,9 +85,10 @@ def circumstances() -> dict[str, Any]:
         text=True,
         check=False,
     )
+    script, options = Path(sys.argv[0]).name, ["FOLDER", *sys.argv[2:]]
     packages = ("tensorflow", "keras", "keras-tuner", "numpy")
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", f"benchmarks/reliability/{script}", *options]),
         "commit": commit.stdout.strip(),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": f"{os.cpu_count()} cores, {machine_memory() / 2**30:.0f} GiB,"
