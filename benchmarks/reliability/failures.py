@@ -3,23 +3,22 @@
     python benchmarks/reliability/failures.py FOLDER [--trials 100]
 
 Out of memory (device and host), a loss that is not finite, and bugs, a tenth each,
-raised in real worker processes that train a network of NumPy (`failing_worker.py`).
+raised in real worker processes that train a network of NumPy (`failing_network.py`).
 Checks that the budget is spent, that every bracket of Hyperband reaches its top rung,
 and that failures are told apart.
 """
 
 import argparse
 import os
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import forked
 import searches
-from failing_worker import planned_failure
+from failing_network import FailingModel, planned_failure
 
-from search.backend import load_keras
 from search.datasets import prepare
 from search.driver import Driver
 from search.live import Quiet
@@ -41,7 +40,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     options = parser.parse_args()
     folder = searches.fresh(options.folder)
-    os.environ["VISION_TUNER_CACHE"] = str(folder / "cache")
+    os.environ[forked.LIGHT] = "1"
+    forked.networks.append(FailingModel)
+    forked.warm_up(folder)
+    forked.fork_workers()
     study = Study(
         "failing",
         "classification",
@@ -59,7 +61,6 @@ def main() -> None:
 
 def make_driver(folder: Path, study: Study) -> Driver:
     """Make a driver as `search` does, with workers that fail."""
-    load_keras()
     data = prepare("shapes", task="classification", image_size=32)
     hypermodel = make_hypermodel(study, data, study.epochs)
     return Driver(
@@ -73,7 +74,6 @@ def make_driver(folder: Path, study: Study) -> Driver:
             memory_limit=None,
             per_gpu=1,
             say=print,
-            command=[sys.executable, str(Path(__file__).parent / "failing_worker.py")],
         ),
         watcher=Quiet(),
     )

@@ -34,6 +34,8 @@ from search.training import make_hypermodel
 
 # Set where workers train the network of light_network.py instead of Keras'.
 LIGHT = "VISION_TUNER_LIGHT_NETWORK"
+# The last one is trained.
+networks: list[type[LightModel]] = [LightModel]
 
 
 class ForkedWorker:
@@ -83,7 +85,7 @@ def run_worker(orders: int, answers: int, log: int, env: Mapping[str, str]) -> N
     os.environ.update(env)
     sys.stdin = os.fdopen(0)
     if os.environ.get(LIGHT):
-        training.build_model = lambda order, *unused: LightModel(order)
+        training.build_model = lambda order, *unused: networks[-1](order)
     try:
         worker.main()
     finally:
@@ -105,11 +107,7 @@ def start(folder: Path, name: str, **changes: Any) -> int:
         with (folder / "search.log").open("ab") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        worker_processes.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-            Popen=ForkedWorker,
-            PIPE=subprocess.PIPE,
-            TimeoutExpired=subprocess.TimeoutExpired,
-        )
+        fork_workers()
         drive(folder, replace(small_study(name), **changes))
         status = 0
     except BaseException:
@@ -117,6 +115,15 @@ def start(folder: Path, name: str, **changes: Any) -> int:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def fork_workers() -> None:
+    """Let workers be forks of this process from now on."""
+    worker_processes.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+        Popen=ForkedWorker,
+        PIPE=subprocess.PIPE,
+        TimeoutExpired=subprocess.TimeoutExpired,
+    )
 
 
 def drive(folder: Path, study: Study) -> None:
