@@ -172,7 +172,7 @@ def test_a_real_worker_stopped_then_killed_ends_as_if_it_were_not(
         length=3,
     )
     executor = WorkerProcesses(
-        1, tmp_path / "logs", memory_limit=None, per_gpu=1, say=str, patience=0.05
+        1, tmp_path / "logs", memory_limit=None, per_gpu=1, say=str, patience=0.1
     )
     signals = [signal.SIGSTOP, signal.SIGKILL]
 
@@ -193,4 +193,6 @@ def test_a_real_worker_stopped_then_killed_ends_as_if_it_were_not(
     assert not signals
     assert outcome.state == "COMPLETED"
     assert outcome.history == straight.history
-    assert ["hung" in note or "killed" in note for note in outcome.notes] == [True] * 2
+    # On a busy machine it may be taken for hung once more, which changes nothing.
+    assert sum("killed" in note for note in outcome.notes) == 1
+    assert sum("hung" in note for note in outcome.notes) >= 1
