@@ -314,11 +314,13 @@ def mix(
     Returns:
         images, and labels (batch, num_classes) float32: by the weight of each image
         (`mixup`, Beta(0.2, 0.2)), or by the pixels each gave (`cutmix`, Beta(1, 1)).
+        Labels may come as class numbers or as probabilities.
     """
     ops = keras.ops
     count = ops.shape(images)[0]
-    labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
-    labels = ops.one_hot(labels, num_classes, dtype="float32")
+    if len(labels.shape) < 2 or labels.shape[-1] != num_classes:
+        labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+        labels = ops.one_hot(labels, num_classes, dtype="float32")
     other_images = ops.roll(images, 1, axis=0)
     other_labels = ops.roll(labels, 1, axis=0)
     if how == "mixup":

@@ -1,8 +1,9 @@
 """Losses of both tasks; those of segmentation leave void pixels out.
 
 Masks are (batch, height, width) or (batch, height, width, 1) of any type, 0 background,
-1 foreground, 255 void; probabilities (batch, height, width, 1). A batch that is all
-void has loss 0 and gradient 0. Sums run over the pixels of the whole batch.
+1 foreground (between them: its probability), 255 void; probabilities (batch, height,
+width, 1). A batch that is all void has loss 0 and gradient 0. Sums run over the pixels
+of the whole batch.
 """
 
 from collections.abc import Callable
@@ -22,15 +23,17 @@ def split_void(masks: Any, probabilities: Any) -> tuple[Any, Any, Any]:
     masks = ops.reshape(ops.cast(masks, "float32"), (-1,))
     probabilities = ops.reshape(ops.cast(probabilities, "float32"), (-1,))
     valid = ops.cast(ops.not_equal(masks, VOID), "float32")
-    return ops.cast(masks > 0, "float32") * valid, probabilities, valid
+    return masks * valid, probabilities, valid
 
 
 def pixel_cross_entropy(truth: Any, probabilities: Any) -> tuple[Any, Any]:
-    """Return the probability of the right class and minus its logarithm, per pixel."""
+    """Return the probability of what is true and the cross-entropy, per pixel."""
     ops = keras.ops
-    right = ops.where(truth > 0, probabilities, 1.0 - probabilities)
-    right = ops.clip(right, EPSILON, 1.0)
-    return right, -ops.log(right)
+    wrong = 1.0 - probabilities
+    right = truth * probabilities + (1.0 - truth) * wrong
+    loss = truth * ops.log(ops.clip(probabilities, EPSILON, 1.0))
+    loss += (1.0 - truth) * ops.log(ops.clip(wrong, EPSILON, 1.0))
+    return ops.clip(right, EPSILON, 1.0), -loss
 
 
 def mean_over_valid(values: Any, valid: Any) -> Any:
