@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets.layouts import Layout, find_layout
+from search.datasets.originals import Originals
 from search.datasets.sources import (
     BACKGROUND,
     FOREGROUND,
@@ -94,10 +95,11 @@ def load_folder(
     pool = read_pool(layout.files, edge, scratch, request)
     splits = {split: rows[pool.is_read[rows]] for split, rows in splits.items()}
     labels = np.array(layout.labels, np.int32)
+    originals = None
     if pool.masks is None:
         check_training(labels[splits["train"]], layout)
     else:
-        translate_masks(pool, request.say)
+        originals = Originals(pool.originals, translate_masks(pool, request.say))
     return Contents(
         images=pool.images,
         targets={"labels": labels} if pool.masks is None else {"masks": pool.masks},
@@ -105,6 +107,7 @@ def load_folder(
         class_names=layout.class_names or MASK_CLASSES,
         splits=splits,
         skipped=pool.skipped,
+        originals=originals,
     )
 
 
@@ -120,8 +123,11 @@ def check_training(labels: NDArray[np.int32], layout: Layout) -> None:
             )
 
 
-def translate_masks(pool: "Pool", say: Say) -> None:
+def translate_masks(pool: "Pool", say: Say) -> NDArray[np.uint8]:
     """Turn the stored values into background, foreground and void, in place.
+
+    Returns:
+        (256,) stored value -> mask value.
 
     Raises:
         InputError: there is no foreground in any mask.
@@ -145,3 +151,4 @@ def translate_masks(pool: "Pool", say: Say) -> None:
             "Check that the masks are not empty",
         )
     translate(pool.masks, table)
+    return table

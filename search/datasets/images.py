@@ -72,6 +72,14 @@ def resize_mask(mask: Pixels, height: int, width: int) -> Pixels:
     return np.asarray(resized)
 
 
+def resize_probabilities(
+    probabilities: NDArray[Any], height: int, width: int
+) -> NDArray[np.float32]:
+    """Return (height, width) float32 probabilities, bilinear between pixels."""
+    picture = Image.fromarray(np.asarray(probabilities, np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
 def rgb(image: Image.Image) -> Pixels:
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(eight_bits(np.asarray(image)))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets.images import read_image, read_mask, resize_image, resize_mask
+from search.datasets.originals import PackedMask
 from search.datasets.sources import ImageFile, Request, Say
 from search.datasets.store import CHUNK, new_array
 from search.errors import InputError
@@ -28,6 +29,7 @@ class Pool:
         values: (256,) which values occur in the masks at their full size.
         is_read: (n,) which rows are good.
         skipped: {"file", "reason"} of the others.
+        originals: (n) the masks at their full size, None where there is none.
     """
 
     images: NDArray[np.uint8]
@@ -35,6 +37,7 @@ class Pool:
     values: NDArray[np.bool_]
     is_read: NDArray[np.bool_]
     skipped: list[dict[str, str]]
+    originals: list[PackedMask | None]
 
 
 def read_pool(
@@ -51,6 +54,7 @@ def read_pool(
     has_masks = any(file.mask_path for file in files)
     masks = new_array(folder / "masks.npy", shape, np.uint8) if has_masks else None
     values = np.zeros(256, bool)
+    originals: list[PackedMask | None] = [None] * len(files)
 
     def read(row: int) -> None:
         image = read_image(files[row].path)
@@ -60,6 +64,7 @@ def read_pool(
             check_same_size(image, mask, files[row])
             values[mask] = True
             masks[row] = resize_mask(mask, edge, edge)
+            originals[row] = PackedMask.of(mask)
         images[row] = resize_image(image, edge, edge)
 
     errors = run_all(read, len(files), request.skip_unreadable, request.say)
@@ -71,7 +76,7 @@ def read_pool(
         request.say(f"Left out {len(skipped)} files that cannot be read")
     is_read = np.ones(len(files), bool)
     is_read[list(errors)] = False
-    return Pool(images, masks, values, is_read, skipped)
+    return Pool(images, masks, values, is_read, skipped, originals)
 
 
 def run_all(

@@ -1,5 +1,6 @@
 """A prepared data set: arrays on disk that open in milliseconds, with NumPy only."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.originals import StoredMasks
 from search.datasets.sources import SPLITS, TARGETS
 from search.datasets.splits import limited
 from search.errors import InputError
@@ -91,6 +93,15 @@ class PreparedDataset:
         """Open the coarse labels, (n,) int32, or None where there are none."""
         return self._array(split, "coarse") if self.coarse_names else None
 
+    def original_masks(self, split: str) -> StoredMasks | NDArray[np.uint8]:
+        """Open the masks at the size of their images; the stored ones where equal."""
+        path = self.folder / array_name(split, "originals")
+        return StoredMasks(path) if path.exists() else self._array(split, "masks")
+
+    def digests(self, split: str) -> NDArray[np.uint8]:
+        """Return (n, 16), a hash of the pixels of each image."""
+        return self._array(split, "digests")
+
     def names(self, split: str) -> list[str]:
         """Return the file name or id of each image."""
         names: list[str] = read_json(self.folder / NAMES)[split]
@@ -103,6 +114,17 @@ class PreparedDataset:
             self.folder / array_name(split, kind), mmap_mode="r", allow_pickle=False
         )
         return array
+
+
+def digests_of(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a 16-byte hash of the pixels of each image, (n, 16).
+
+    By them copies are found in other splits without opening those again.
+    """
+    hashes = [
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images
+    ]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
 
 
 def array_name(split: str, kind: str) -> str:

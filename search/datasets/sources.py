@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.originals import Originals
 from search.errors import InputError
 from search.records import Task
 
@@ -81,6 +82,7 @@ class Contents:
         splits: split -> rows of the arrays; rows in no split are dropped.
         skipped: {"file", "reason"} of what could not be read.
         coarse_names: of the coarse labels, where there are any.
+        originals: masks at the size of their image, where `images` were resized.
     """
 
     images: Array
@@ -90,6 +92,7 @@ class Contents:
     splits: dict[str, NDArray[np.intp]]
     skipped: list[dict[str, str]] = field(default_factory=list)
     coarse_names: list[str] = field(default_factory=list)
+    originals: Originals | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
-from search.datasets.prepared import INDEX, NAMES, array_name
+from search.datasets.originals import write_originals
+from search.datasets.prepared import INDEX, NAMES, array_name, digests_of
 from search.datasets.sources import (
     BACKGROUND,
     FOREGROUND,
@@ -27,12 +28,12 @@ from search.datasets.sources import (
     Source,
 )
 from search.errors import InputError
-from search.files import sync_folder, write_json
+from search.files import sync_folder, write_array, write_json
 from search.paths import cache_dir
 from search.records import Task
 
 # Raised whenever the same files would give other arrays.
-VERSION = 1
+VERSION = 2
 CHUNK = 256  # rows copied at a time
 
 
@@ -133,6 +134,11 @@ def write_arrays(contents: Contents, folder: Path) -> None:
             for start in range(0, len(rows), CHUNK):
                 stored[start : start + CHUNK] = array[rows[start : start + CHUNK]]
             stored.flush()
+            if kind == "images":
+                write_array(folder / array_name(split, "digests"), digests_of(stored))
+        if contents.originals is not None:
+            packed = [contents.originals.translated(int(row)) for row in rows]
+            write_originals(folder / array_name(split, "originals"), packed)
 
 
 def new_array(

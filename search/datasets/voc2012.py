@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.originals import Originals
 from search.datasets.sources import (
     BACKGROUND,
     FOREGROUND,
@@ -114,6 +115,7 @@ def load_voc(
         class_names=MASK_CLASSES,
         splits={split: rows[pool.is_read[rows]] for split, rows in splits.items()},
         skipped=pool.skipped,
+        originals=Originals(pool.originals, table()),
     )
 
 
