@@ -1,12 +1,15 @@
-"""Which finalists are blended, and how the blend is calibrated: all on validation."""
+"""Which members are blended, and how the blend is calibrated: all on validation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from search.ensemble import average, select
-from search.evaluation import evaluate, fit_temperature, fit_threshold, score
+from search.calibration import fit_temperature
+from search.ensemble import BAGS, average, select_bagged
+from search.evaluation import columns_of, evaluate, fit_threshold, score
+from search.intervals import Column
 from search.records import Metrics, Task
 
 Predictions = dict[str, NDArray[Any]]
@@ -14,11 +17,11 @@ Predictions = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A blend of finalists with what was fitted to it on validation.
+    """A blend of members with what was fitted to it on validation.
 
     Attributes:
-        weights: finalist id -> share; they sum to 1.
-        temperature: of the probabilities (classification).
+        weights: member id -> share; they sum to 1.
+        temperature: of the probabilities.
         threshold: of the foreground probability (segmentation).
     """
 
@@ -29,53 +32,149 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Choices:
-    """What was decided on validation, before the test set was opened."""
+    """What was decided on validation, before the test set was opened.
+
+    Attributes:
+        tta: the same blends calibrated with test-time augmentation, by the same names.
+        student: the distilled network, calibrated.
+        refit_epochs: member id -> epochs on train + validation.
+        selection: how the members were chosen.
+    """
 
     ensemble: Calibrated
     best_single: Calibrated
+    tta: dict[str, Calibrated] = field(default_factory=dict)
+    student: Calibrated | None = None
+    refit_epochs: dict[str, int] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def members(self) -> list[str]:
+        """Every member that is handed over."""
+        return list(dict.fromkeys([*self.ensemble.weights, *self.best_single.weights]))
 
 
-def choose_blend(
-    task: Task, validation: Predictions, targets: NDArray[Any], metric: str
-) -> Choices:
-    """Choose the best single finalist and a blend that is no worse by `metric`.
+@dataclass(frozen=True)
+class Judge:
+    """Scores blends on one split.
+
+    Attributes:
+        targets: labels, or masks with 255 where nothing counts.
+        coarse: (classes,) coarse class of each class, where there are such.
+    """
+
+    task: Task
+    targets: NDArray[Any]
+    coarse: NDArray[Any] | None = None
+
+    def metrics(self, predictions: Predictions, blend: Calibrated) -> Metrics:
+        """Evaluate a calibrated blend."""
+        return evaluate(
+            self.task,
+            average(predictions, blend.weights),
+            self.targets,
+            temperature=blend.temperature,
+            threshold=blend.threshold,
+            coarse=self.coarse,
+        )
+
+    def columns(self, predictions: Predictions, blend: Calibrated) -> dict[str, Column]:
+        """Return the same metrics as sums over images."""
+        return columns_of(
+            self.task,
+            average(predictions, blend.weights),
+            self.targets,
+            temperature=blend.temperature,
+            threshold=blend.threshold,
+            coarse=self.coarse,
+        )
+
+    def calibrated(
+        self, predictions: Predictions, weights: dict[str, float]
+    ) -> Calibrated:
+        """Fit the temperature, and for segmentation then the threshold, of a blend."""
+        blend = average(predictions, weights)
+        temperature = fit_temperature(self.task, blend, self.targets)
+        if self.task == "classification":
+            return Calibrated(weights, temperature)
+        threshold = fit_threshold(blend, self.targets, temperature)
+        return Calibrated(weights, temperature, threshold)
+
+    def before_and_after(
+        self, predictions: Predictions, blend: Calibrated
+    ) -> dict[str, Metrics]:
+        """Return what calibration is judged by, without and with the temperature."""
+        plain = Calibrated(blend.weights, 1.0, blend.threshold)
+        return {
+            name: {
+                key: value
+                for key, value in self.metrics(predictions, choice).items()
+                if key in ("nll", "brier", "ece")
+            }
+            for name, choice in (("before", plain), ("after", blend))
+        }
+
+
+def choose_blend(judge: Judge, validation: Predictions, metric: str) -> Choices:
+    """Choose the best single member and a blend that is no worse by `metric`.
 
     Args:
-        validation: finalist id -> probabilities on validation.
-        targets: labels, or masks with 255 where nothing counts.
+        judge: of the validation split.
+        validation: member id -> probabilities; of equals the first is the best single.
     """
+    task, targets = judge.task, judge.targets
     best = max(validation, key=lambda key: score(task, validation[key], targets))
-    single = calibrated(task, validation, {best: 1.0}, targets)
-    weights = select(validation, targets, task)
-    blend = calibrated(task, validation, weights, targets)
+    single = judge.calibrated(validation, {best: 1.0})
+    weights, method = select_bagged(validation, targets, task)
+    blend = judge.calibrated(validation, weights)
     scores = [
-        metrics_of(task, validation, choice, targets)[metric] or 0.0
-        for choice in (blend, single)
+        judge.metrics(validation, choice)[metric] or 0.0 for choice in (blend, single)
     ]
-    return Choices(blend if scores[0] >= scores[1] else single, single)
+    if scores[0] < scores[1]:
+        blend, method = single, "best single"
+    selection = {
+        "method": method,
+        "bags": BAGS,
+        "seed": 0,
+        "candidates": len(validation),
+    }
+    return Choices(blend, single, selection=selection)
 
 
-def calibrated(
-    task: Task,
-    validation: Predictions,
-    weights: dict[str, float],
-    targets: NDArray[Any],
-) -> Calibrated:
-    """Fit the temperature (classification) or the threshold of a blend."""
-    blend = average(validation, weights)
-    if task == "classification":
-        return Calibrated(weights, temperature=fit_temperature(blend, targets))
-    return Calibrated(weights, threshold=fit_threshold(blend, targets))
+def errors_by_class(
+    probabilities: dict[str, NDArray[Any]],
+    labels: NDArray[Any],
+    class_names: list[str],
+    most_pairs: int = 20,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the accuracy of each class, and the pairs most often confused.
 
+    Args:
+        probabilities: `ensemble` and `best_single` -> (images, classes).
 
-def metrics_of(
-    task: Task, predictions: Predictions, choice: Calibrated, targets: NDArray[Any]
-) -> Metrics:
-    """Evaluate a calibrated blend on a split."""
-    return evaluate(
-        task,
-        average(predictions, choice.weights),
-        targets,
-        temperature=choice.temperature,
-        threshold=choice.threshold,
-    )
+    Returns:
+        A row a class; and the ensemble's most frequent errors, most frequent first.
+    """
+    found = {model: values.argmax(axis=1) for model, values in probabilities.items()}
+    classes = []
+    for number, name in enumerate(class_names):
+        own = labels == number
+        accuracies = {
+            model: float((answer[own] == number).mean()) if own.any() else None
+            for model, answer in found.items()
+        }
+        classes.append({"class": name, "images": int(own.sum()), **accuracies})
+    pairs = np.zeros((len(class_names), len(class_names)), np.int64)
+    np.add.at(pairs, (labels, found["ensemble"]), 1)
+    np.fill_diagonal(pairs, 0)
+    order = np.argsort(-pairs, axis=None, kind="stable")[:most_pairs]
+    confusions = [
+        {
+            "true": class_names[row],
+            "predicted": class_names[column],
+            "images": int(pairs[row, column]),
+        }
+        for row, column in zip(*np.unravel_index(order, pairs.shape), strict=True)
+        if pairs[row, column]
+    ]
+    return classes, confusions

@@ -40,12 +40,6 @@ def panel(image: Array) -> Array:
     return np.asarray(picture.resize((width, height), method))
 
 
-def resized_probabilities(probabilities: Array, height: int, width: int) -> Array:
-    """Return (height, width) float32 probabilities, bilinear between pixels."""
-    picture = Image.fromarray(np.asarray(probabilities, np.float32))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-
-
 def preview_of(image: Array, mask: Array) -> Image.Image:
     """Return the image and, beside it, its foreground in colour with an outline.
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from search import evaluation
-from search.evaluation import agreement, evaluate, fit_temperature, fit_threshold, score
+from search import calibration, columns
+from search.calibration import fit_temperature
+from search.evaluation import agreement, evaluate, fit_threshold, score
 
 
 def some_probabilities(images, classes, seed=0, sharpness=2.0):
@@ -26,7 +27,7 @@ def plain_dice(chosen, truth, counted):
 
 
 def test_classification_metrics_equal_plain_numpy(monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK_VALUES", 70)
+    monkeypatch.setattr(columns, "CHUNK_VALUES", 70)
     probabilities = some_probabilities(200, 10)
     labels = np.random.default_rng(1).integers(0, 10, 200)
     metrics = evaluate("classification", probabilities, labels)
@@ -86,7 +87,7 @@ def test_a_certain_and_wrong_prediction_has_a_finite_nll():
 def test_temperature_never_changes_the_arg_max(temperature):
     probabilities = some_probabilities(500, 7, sharpness=8.0)
     labels = np.random.default_rng(1).integers(0, 7, 500)
-    scaled = evaluation.scaled(probabilities, temperature)
+    scaled = calibration.scaled("classification", probabilities, temperature)
     np.testing.assert_array_equal(scaled.argmax(1), probabilities.argmax(1))
     np.testing.assert_allclose(scaled.sum(1), 1.0, rtol=1e-6)
     plain = evaluate("classification", probabilities, labels)
@@ -97,10 +98,10 @@ def test_temperature_never_changes_the_arg_max(temperature):
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_made_the_labels_is_found(true_temperature):
     probabilities = some_probabilities(20_000, 5)
-    honest = evaluation.scaled(probabilities, true_temperature)
+    honest = calibration.scaled("classification", probabilities, true_temperature)
     draws = np.random.default_rng(3).random((20_000, 1))
     labels = (honest.cumsum(1) < draws).sum(1).clip(0, 4)
-    assert fit_temperature(probabilities, labels) == pytest.approx(
+    assert fit_temperature("classification", probabilities, labels) == pytest.approx(
         true_temperature, rel=0.1
     )
 
@@ -109,7 +110,7 @@ def test_the_temperature_that_made_the_labels_is_found(true_temperature):
 def test_a_fitted_temperature_is_never_worse_than_none(seed):
     probabilities = some_probabilities(30, 5, seed)
     labels = np.random.default_rng(seed + 10).integers(0, 5, 30)
-    fitted = fit_temperature(probabilities, labels)
+    fitted = fit_temperature("classification", probabilities, labels)
     before = evaluate("classification", probabilities, labels)
     after = evaluate("classification", probabilities, labels, temperature=fitted)
     assert after["nll"] <= before["nll"]
@@ -117,7 +118,7 @@ def test_a_fitted_temperature_is_never_worse_than_none(seed):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_segmentation_metrics_equal_plain_numpy(dtype, monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK_VALUES", 200)
+    monkeypatch.setattr(columns, "CHUNK_VALUES", 200)
     masks = some_masks((7, 9, 11))
     probabilities = np.random.default_rng(1).random((7, 9, 11)).astype(dtype)
     metrics = evaluate("segmentation", probabilities, masks, threshold=0.37)
