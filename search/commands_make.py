@@ -159,6 +159,22 @@ def finalize(
     name: StudyName,
     top: Annotated[int, typer.Option(help="Configurations to retrain.")] = FINALISTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
+    use_validation: Annotated[
+        bool,
+        typer.Option(
+            "--use-validation",
+            help="Then train what is handed over on train + validation.",
+        ),
+    ] = False,
+    tta: Annotated[
+        str,
+        typer.Option(
+            metavar="flip,shift", help="Also score with test-time augmentation."
+        ),
+    ] = "",
+    distill: Annotated[
+        bool, typer.Option("--distill", help="Also train one student of the ensemble.")
+    ] = False,
     workers: Workers = None,
     ray: Ray = None,
     cpus_per_trial: CpusPerTrial = None,
@@ -182,6 +198,9 @@ def finalize(
         paths,
         top=top,
         seeds=seeds,
+        use_validation=use_validation,
+        tta=[word.strip() for word in tta.split(",") if word.strip()],
+        distill=distill,
         workers=workers,
         cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
         data_dir=data_dir,
@@ -200,7 +219,11 @@ def export(
     name: StudyName,
     formats: Annotated[
         str,
-        typer.Option("--format", help="keras, savedmodel, onnx, litert, with commas."),
+        typer.Option(
+            "--format",
+            help="keras, savedmodel, onnx, litert, litert-float16, litert-int8,"
+            " with commas, or all.",
+        ),
     ] = "keras",
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
@@ -211,9 +234,11 @@ def export(
     from dataclasses import asdict
 
     from search.export import export, print_exports
+    from search.formats import FORMATS
 
     paths = study_paths(name, results_dir, logs_dir)
     wanted = [word.strip() for word in formats.split(",") if word.strip()]
+    wanted = list(FORMATS) if wanted == ["all"] else wanted
     written = export(paths, formats=wanted, data_dir=data_dir, say=human(as_json).print)
 
     def show(console: Console) -> None:
@@ -224,14 +249,24 @@ def export(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="A .keras file or an exported study.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A .keras, .onnx or .tflite file, or an exported study."),
+    ],
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Images, folders or globs.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH…",
+            help="Images, folders or globs; - reads a list of them from stdin.",
+        ),
     ],
     output_dir: Annotated[
         Path, typer.Option(help="Where masks, previews and the table go.")
     ] = Path("predictions"),
     top: Annotated[int, typer.Option(min=1, help="Classes to name an image.")] = 5,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images at a time: bounds the memory.")
+    ] = 32,
     skip_unreadable: SkipUnreadable = False,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
@@ -239,13 +274,15 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Name the class of images, or write masks and previews."""
-    from search.predict import predict, print_predictions, resolve_model
+    from search.predict import predict, print_predictions
+    from search.predictors import resolve_model
 
     rows = predict(
         resolve_model(model, results_dir),
         inputs,
         output_dir=output_dir,
         top=top,
+        batch_size=batch_size,
         skip_unreadable=skip_unreadable,
     )
     output(rows, as_json, lambda console: print_predictions(rows, output_dir, console))

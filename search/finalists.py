@@ -1,104 +1,222 @@
-"""Finalists: which configurations are retrained, and the orders that do it."""
+"""Finalists: the configurations that are retrained, and the search's own checkpoints.
 
+Together they are the library an ensemble is chosen from: members that differ in their
+seed and in their hyperparameters, the hyper-deep ensemble of Wenzel et al. 2020.
+"""
+
+import contextlib
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from search.checkpoints import BEST, LAST
+from search.checkpoints import BEST, LAST, read_standing
+from search.diversity import choose_different
 from search.files import whole_file
 from search.orders import Order
 from search.paths import StudyPaths
-from search.records import Finalist, Trial, Values, ranked
+from search.records import Ensemble, Finalist, History, Trial, Values, ranked
 from search.studies import Study
+
+# Checkpoints of the search that are looked at beside the finalists.
+MOST_CHECKPOINTS = 10
+
+Kind = Literal["finalist", "trial", "student"]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A configuration and a seed to be retrained."""
+class Member:
+    """A trained network that can be part of an ensemble.
 
-    finalist_id: str
-    trial: Trial
+    Attributes:
+        member_id: name of its folder in work/finalists/.
+        kind: `finalist` (retrained), `trial` (the search's best checkpoint) or
+            `student` (distilled).
+        chosen_because: why it is here.
+        training: how it was trained.
+    """
+
+    member_id: str
+    kind: Kind
+    trial_id: str
     seed: int
-    chosen_because: str
+    values: Values
+    chosen_because: str = ""
+    training: str = ""
 
 
-def choose(
-    trials: Sequence[Trial], study: Study, top: int, seeds: int
-) -> list[Candidate]:
-    """Return the `top` best trials × `seeds`, best first; the first seed is theirs."""
-    best = ranked([t for t in trials if t.state != "FAILED"], study.direction)[:top]
+def choose(trials: Sequence[Trial], study: Study, top: int, seeds: int) -> list[Member]:
+    """Return `top` configurations × `seeds`, best first; the first seed is the trial's.
+
+    Configurations are chosen for their score and for being different.
+    """
     return [
-        Candidate(
+        Member(
             f"{trial.trial_id}-seed{trial.seed + offset}",
-            trial,
+            "finalist",
+            trial.trial_id,
             trial.seed + offset,
-            f"rank {rank} of {len(trials)} trials: {study.objective}"
-            f" {trial.score:.4f} in epoch {trial.best_epoch}",
+            trial.values,
+            chosen_because,
+            "from the beginning" if offset else training_of(trial, study),
         )
-        for rank, trial in enumerate(best, start=1)
+        for trial, chosen_because in choose_different(trials, study.direction, top)
         for offset in range(seeds)
     ]
 
 
-def continue_trial(paths: StudyPaths, candidate: Candidate) -> None:
+def training_of(trial: Trial, study: Study) -> str:
+    """Say what training a finalist with its trial's seed is."""
+    if trial.epochs >= study.epochs:
+        return f"its trial, which ran the full {study.epochs} epochs"
+    if trial.message is not None:
+        return f"its trial: {trial.message}"
+    return f"its trial, continued from epoch {trial.epochs}"
+
+
+def continue_trial(paths: StudyPaths, member: Member, trials: Sequence[Trial]) -> None:
     """Let a finalist with its trial's seed go on from the trial's last epoch.
 
     Training is a function of knobs and seed, so this is the retraining, without the
-    epochs that are already done. Where work/ was deleted it starts from the beginning.
+    epochs that are already done. Where the search has deleted the checkpoint, or work/
+    is gone, it starts from the beginning and comes to the same.
     """
-    source = paths.trial(candidate.trial.trial_id)
-    target = paths.finalist(candidate.finalist_id)
-    if candidate.seed != candidate.trial.seed or (target / LAST).exists():
+    source = paths.trial(member.trial_id)
+    target = paths.finalist(member.member_id)
+    seeds = {trial.trial_id: trial.seed for trial in trials}
+    if member.seed != seeds.get(member.trial_id) or (target / LAST).exists():
+        return
+    if not ((source / LAST).exists() and (source / BEST).exists()):
         return
     for name in (BEST, LAST):
-        if (source / LAST).exists() and (source / name).exists():
-            with (source / name).open("rb") as old, whole_file(target / name) as new:
-                shutil.copyfileobj(old, new)
+        copy_whole(source / name, target / name)
 
 
-def training_order(
-    study: Study, paths: StudyPaths, data_folder: Path, candidate: Candidate
-) -> Order:
-    """Return the order that trains a finalist to its full length."""
-    return finalist_order(
-        study,
-        paths,
-        data_folder,
-        candidate.finalist_id,
-        candidate.trial.values,
-        candidate.seed,
-    )
-
-
-def finalist_order(
-    study: Study,
+def search_checkpoints(
     paths: StudyPaths,
-    data_folder: Path,
-    finalist_id: str,
-    values: Values,
-    seed: int,
+    trials: Sequence[Trial],
+    study: Study,
+    finalists: Sequence[Member],
+) -> list[Member]:
+    """Return the best trials that are no finalists and whose weights are still there.
+
+    Each is kept beside the finalists under its epoch: a trial that goes on later does
+    not change what was chosen.
+    """
+    own = {(member.trial_id, member.seed) for member in finalists}
+    members: list[Member] = []
+    for trial in ranked([t for t in trials if t.state != "FAILED"], study.direction):
+        best = paths.trial(trial.trial_id) / BEST
+        standing = read_standing(best)
+        if (trial.trial_id, trial.seed) in own or standing is None:
+            continue
+        member = Member(
+            f"{trial.trial_id}-epoch{standing.epochs}",
+            "trial",
+            trial.trial_id,
+            trial.seed,
+            trial.values,
+            f"score {trial.score:.4f} in the search",
+            f"the search's checkpoint of epoch {standing.epochs}",
+        )
+        target = paths.finalist(member.member_id) / BEST
+        if not target.exists():
+            copy_whole(best, target)
+        members.append(member)
+        if len(members) == MOST_CHECKPOINTS:
+            break
+    return members
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name, or copy it where the disk has no such thing.
+
+    Checkpoints are replaced and never written into, so the second name keeps its file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    with source.open("rb") as old, whole_file(target) as new:
+        shutil.copyfileobj(old, new)
+
+
+def member_order(
+    study: Study, paths: StudyPaths, data_folder: Path, member: Member
 ) -> Order:
-    """Return the order of one finalist; `predict` and export derive theirs from it."""
+    """Return the order that trains a member to the study's full length.
+
+    Predicting and exporting derive theirs from it.
+    """
+    member_id = member.member_id
     return Order(
-        order_id=finalist_id,
+        order_id=member_id,
         job="train",
         # It met the limit as a trial; a second measurement must not lose it.
         study=asdict(replace(study, max_latency_ms=None)),
         data_folder=str(data_folder),
-        folder=str(paths.finalist(finalist_id)),
-        logs=str(paths.logs / "finalists" / finalist_id),
-        values=values,
-        seed=seed,
+        folder=str(paths.finalist(member_id)),
+        logs=str(paths.logs / "finalists" / member_id),
+        values=member.values,
+        seed=member.seed,
         epochs=study.epochs,
         length=study.epochs,
     )
 
 
-def recorded_order(
-    study: Study, paths: StudyPaths, data_folder: Path, finalist: Finalist
+def refit_order(
+    order: Order, study: Study, epochs: int, guide: History | None = None
 ) -> Order:
-    """Return the order of a finalist on record."""
-    return finalist_order(
-        study, paths, data_folder, finalist.finalist_id, finalist.values, finalist.seed
+    """Return the order that trains a member anew on train + validation.
+
+    The number of epochs is fixed beforehand: the best one by validation, of the same
+    schedule. There is no score to stop by.
+
+    Args:
+        guide: history of the member, for schedules that look at validation.
+    """
+    return replace(
+        order,
+        study=asdict(replace(study, patience=None, max_latency_ms=None)),
+        folder=order.folder + REFIT,
+        logs=None if order.logs is None else order.logs + REFIT,
+        epochs=epochs,
+        use_validation=True,
+        guide=guide or {},
     )
+
+
+REFIT = "-refit"
+
+
+def recorded_members(
+    record: Ensemble, finalists: Collection[Finalist]
+) -> dict[str, Member]:
+    """Return member id -> member of all that is on record."""
+    members = {
+        item.finalist_id: Member(
+            item.finalist_id, "finalist", item.trial_id, item.seed, item.values
+        )
+        for item in finalists
+    }
+    student = [record.student] if record.student else []
+    for entry in [*record.library, *student]:
+        members[entry["member_id"]] = member_of(entry)
+    return members
+
+
+def member_of(entry: dict[str, Any]) -> Member:
+    """Return a member from its entry in ensemble.json."""
+    fields = ("member_id", "kind", "trial_id", "seed", "values")
+    return Member(**{name: entry[name] for name in fields})
+
+
+def recorded_order(
+    study: Study, paths: StudyPaths, data_folder: Path, member: Member, record: Ensemble
+) -> Order:
+    """Return the order whose folder holds the weights of a member on record."""
+    order = member_order(study, paths, data_folder, member)
+    epochs = record.refit.get("epochs", {}).get(member.member_id)
+    return order if epochs is None else refit_order(order, study, epochs)

@@ -22,6 +22,11 @@ class Order:
         logs: TensorBoard folder of this order, or None.
         epochs: train until this epoch of the trial's life.
         length: epochs of a full training, which schedules span.
+        use_validation: train on train + validation, score nothing, keep the last epoch.
+        guide: what schedules that look at validation go by where there is none: the
+            history of the run that is repeated.
+        soft_targets: .npy of probabilities to be trained on instead of the targets.
+        tta: kinds of test-time augmentation of a prediction.
         lease: token without which `folder` may not be written; see `leases`.
     """
 
@@ -36,6 +41,10 @@ class Order:
     epochs: int
     length: int
     split: str = "validation"
+    use_validation: bool = False
+    guide: History = field(default_factory=dict)
+    soft_targets: str | None = None
+    tta: tuple[str, ...] = ()
     lease: str | None = None
 
 

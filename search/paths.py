@@ -37,6 +37,10 @@ class StudyPaths:
         return self.folder / "ensemble.json"
 
     @property
+    def choices(self) -> Path:
+        return self.folder / "choices.json"
+
+    @property
     def test_ledger(self) -> Path:
         return self.folder / "test_ledger.json"
 

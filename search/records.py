@@ -67,6 +67,7 @@ class Finalist:
         epochs: epochs trained; the weights kept are those of `best_epoch`.
         validation, test: metric -> value; `test` is empty until every choice is made.
         chosen_because: why this configuration was taken.
+        training: how far its trial was continued, or that it began anew.
     """
 
     finalist_id: str
@@ -81,11 +82,12 @@ class Finalist:
     seconds: float
     history: History
     chosen_because: str
+    training: str = ""
 
 
 @dataclass(frozen=True)
 class BestSingle:
-    """The finalist that is best on validation: what the ensemble is compared with."""
+    """The model that is best on validation: what the ensemble is compared with."""
 
     member: str
     temperature: float
@@ -96,13 +98,29 @@ class BestSingle:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A weighted average of finalists, chosen on validation.
+    """A weighted average of finalists and of the search's own best, by validation.
 
     Attributes:
-        members: finalist ids; `weights` are theirs and sum to 1.
-        temperature: divides the logarithm of the averaged probabilities
-            (classification; 1 for segmentation), fitted on validation.
+        members: member ids; `weights` are theirs and sum to 1.
+        temperature: of the averaged probabilities, fitted on validation.
         threshold: a pixel is foreground from this probability on (segmentation).
+        look: how often the test set has been read, this time included.
+        selection: {"method", "bags", "seed"} of the choice of members.
+        library: what could be chosen: {"member_id", "kind", "trial_id", "seed",
+            "values", "epoch", "score", "weight"}; kind `finalist` or `trial` (the
+            search's own checkpoint).
+        calibration: model -> split -> {"before", "after"}: metrics without and with
+            the temperature.
+        intervals: of test metrics, from `search.intervals`; with `mcnemar` for
+            classification.
+        tta: test-time augmentation: {"kinds", "ensemble", "best_single"}, each model
+            with its temperature, threshold and metrics; empty where not asked for.
+        classes: of the test set: {"class", "images", "ensemble", "best_single"},
+            accuracies (classification).
+        confusions: most frequent errors: {"true", "predicted", "images"}.
+        student: the distilled network; None where not asked for.
+        refit: {"epochs": member -> epochs on train + validation, "test_before"}.
+        leaks: {"copies", "near_copies", "test_without_copies"}.
     """
 
     members: list[str]
@@ -112,6 +130,17 @@ class Ensemble:
     validation: Metrics
     test: Metrics
     best_single: BestSingle
+    look: int = 1
+    selection: dict[str, Any] = field(default_factory=dict)
+    library: list[dict[str, Any]] = field(default_factory=list)
+    calibration: dict[str, dict[str, dict[str, Metrics]]] = field(default_factory=dict)
+    intervals: dict[str, Any] = field(default_factory=dict)
+    tta: dict[str, Any] = field(default_factory=dict)
+    classes: list[dict[str, Any]] = field(default_factory=list)
+    confusions: list[dict[str, Any]] = field(default_factory=list)
+    student: dict[str, Any] | None = None
+    refit: dict[str, Any] = field(default_factory=dict)
+    leaks: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +156,7 @@ class Exported:
         images: validation images compared.
     """
 
-    model: Literal["ensemble", "best_single"]
+    model: Literal["ensemble", "best_single", "student"]
     format: str
     path: str
     bytes: int

@@ -30,29 +30,31 @@ from search.checkpoints import (
 )
 from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
-from search.errors import InfeasibleError, InputError, NotFiniteError
+from search.errors import InfeasibleError, NotFiniteError
 from search.events import EventWriter
-from search.files import write_array
 from search.leases import check_lease
-from search.orders import Order, Outcome, Progress
+from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
-from search.records import best_epoch_of, finite
+from search.records import History, best_epoch_of, finite
 from search.room import when_there_is_room
 from search.stopping import must_train
 from search.studies import Study
 
 
-def make_hypermodel(study: Study, data: PreparedDataset, length: int) -> Any:
+def make_hypermodel(
+    study: Study, data: PreparedDataset, length: int, use_validation: bool = False
+) -> Any:
     """Make the study's hypermodel for the prepared data; `length` in epochs."""
     import hypermodels
 
     size = data.sizes["train"]
+    more = data.sizes["validation"] if use_validation else 0
     return hypermodels.load(study.hypermodel)(
         data.image_shape,
         len(data.class_names),
         input_size=study.image_size,
         weights=study.weights,
-        train_size=min(size, study.limit_train or size),
+        train_size=min(size, study.limit_train or size) + more,
         epochs=length,
     )
 
@@ -138,7 +140,7 @@ def train_epochs(
         found.standing, parts=parts, configuration=configuration_of(order)
     )
     data = open_prepared(Path(order.data_folder))
-    hypermodel = make_hypermodel(study, data, order.length)
+    hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
     batch_size = hypermodel.batch_size(order.values)
     link.pulse("building")
     model = build_model(order, hypermodel, parts)
@@ -147,17 +149,19 @@ def train_epochs(
         recount_steps(model.optimizer, found.standing.parts, parts)
     else:
         check_latency(model, study)
-    images, targets = data.open_train(study.task, study.limit_train, study.seed)
-    validation = data.open("validation", study.task)
+    images, targets = training_arrays(order, study, data)
+    validation = None
+    if not order.use_validation:
+        validation = data.open("validation", study.task)
     with EventWriter.opened(order, standing.epochs) as events:
         while must_train(standing, order, study):
             link.pulse("first step")
             clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
             clock.check()
             started = time.perf_counter()
-            labels = targets if study.balance_classes else None
+            labels = class_numbers(targets) if study.balance_classes else None
             turn = epoch_order(order.seed, standing.epochs, len(images), labels)
-            model.begin_epoch(standing.epochs, standing.history)
+            model.begin_epoch(standing.epochs, known_history(order, standing))
             logs = fit_epoch(
                 model,
                 (images[turn], targets[turn]),
@@ -168,6 +172,8 @@ def train_epochs(
             )
             seconds = time.perf_counter() - started
             standing = extended(standing, logs, seconds, model.count_params(), study)
+            if order.use_validation:  # no score: the last epoch is kept
+                standing = replace(standing, best_epoch=standing.epochs)
             link.pulse("saving")
             keep_epoch(order, model, standing, logs, events, link)
             link.report(Progress(order.order_id, standing.epochs, seconds, logs))
@@ -176,10 +182,35 @@ def train_epochs(
     return standing
 
 
+def training_arrays(
+    order: Order, study: Study, data: PreparedDataset
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the images and targets an order trains on."""
+    images, targets = data.open_train(study.task, study.limit_train, study.seed)
+    if order.soft_targets is not None:
+        targets = np.load(order.soft_targets, mmap_mode="r", allow_pickle=False)
+    if order.use_validation:
+        more = data.open("validation", study.task)
+        images = np.concatenate([images, more[0]])
+        targets = np.concatenate([targets, more[1]])
+    return images, targets
+
+
+def known_history(order: Order, standing: Standing) -> History:
+    """Return the logs so far, with those of the run that is repeated beside them."""
+    guide = {name: values[: standing.epochs] for name, values in order.guide.items()}
+    return guide | standing.history
+
+
+def class_numbers(targets: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as class numbers: soft ones are half the truth, so its class."""
+    return targets.argmax(axis=1) if targets.ndim == 2 else targets
+
+
 def fit_epoch(
     model: Any,
     training: tuple[NDArray[Any], NDArray[Any]],
-    validation: tuple[NDArray[Any], NDArray[Any]],
+    validation: tuple[NDArray[Any], NDArray[Any]] | None,
     batches: tuple[int, int],
     epoch: int,
     pulse: Any,
@@ -268,45 +299,6 @@ def save_epoch(folder: Path, model: Any, standing: Standing) -> None:
     if standing.best_epoch == standing.epochs:
         save_checkpoint(folder / BEST, model.variables, standing)
     save_last(folder, all_variables(model), standing)
-
-
-def load_best(order: Order) -> Any:
-    """Return the trained network of an order, with the weights of its best epoch.
-
-    Raises:
-        InputError: there are no such weights.
-    """
-    path = Path(order.folder) / BEST
-    if not path.exists():
-        raise InputError(
-            f"trained weights in {path}",
-            "no such file",
-            "Run the same finalize command again: it trains what is missing",
-        )
-    study = Study(**order.study)
-    data = open_prepared(Path(order.data_folder))
-    model = build_model(order, make_hypermodel(study, data, order.length))
-    load_variables(path, model.variables)
-    return model
-
-
-def predict_split(order: Order) -> Outcome:
-    """Write the probabilities of `order.split` to `<split>.npy` (float32 or float16).
-
-    Classification: (images, classes). Segmentation: (images, height, width), stored
-    as float16, whose error of 5e-4 is far below what a threshold can see.
-    """
-    study = Study(**order.study)
-    path = Path(order.folder) / f"{order.split}.npy"
-    if not path.exists():
-        model = load_best(order)
-        data = open_prepared(Path(order.data_folder))
-        images, _ = data.open(order.split, study.task)
-        probabilities = np.asarray(model.predict(images, batch_size=64, verbose=0))
-        if study.task == "segmentation":
-            probabilities = probabilities[..., 0].astype(np.float16)
-        write_array(path, probabilities)
-    return Outcome(order.order_id, state="COMPLETED")
 
 
 def forget_models() -> None:

@@ -13,10 +13,11 @@ from typing import TextIO
 from search.continuing import train
 from search.failures import failed_outcome
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
+from search.predictions import predict_split
 from search.processes import die_with_parent
 from search.pulse import Pulse, silent
 from search.supervision import SILENCE_SECONDS
-from search.training import forget_models, predict_split
+from search.training import forget_models
 
 STOP = "stop"
 

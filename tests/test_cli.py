@@ -19,6 +19,12 @@ from search.checkpoints import read_standing
 from search.cli import run
 from search.files import read_json
 
+# What one of the two studies is finalized with: every option is used once.
+FINAL = {
+    "shapes-convnet": ["--seeds", "2"],
+    "shapes-unet": ["--tta", "flip,shift", "--distill", "--use-validation"],
+}
+
 TINY = {
     "shapes-convnet": ["stages=2", "blocks_per_stage=1", "base_filters=16"],
     "shapes-unet": ["depth=2", "base_filters=16", "upsampling=bilinear"],
@@ -42,7 +48,8 @@ def finished(
     try:
         budget = ("--budget", "1h", "--finalize", "--trial-timeout", "30m")
         assert run(tiny_search(study, "--workers", "0", *budget)) == 0
-        assert run(["finalize", study, "--top", "2", "--workers", "0"]) == 0
+        options = ["--top", "2", "--workers", "0", *FINAL[study]]
+        assert run(["finalize", study, *options]) == 0
         assert run(["export", study]) == 0
     finally:
         os.chdir(here)
@@ -63,13 +70,21 @@ def test_every_verb_leaves_its_record(finished: tuple[Path, str]) -> None:
     assert recorded["command"].startswith("vision-tuner")
     assert recorded["environment"]["packages"]["keras-tuner"] == "1.4.8"
     finalists = read_json(results / "finalists.json")
-    assert len(finalists) == 2
+    assert len(finalists) == (4 if "convnet" in study else 2)
     ensemble = read_json(results / "ensemble.json")
     assert sum(ensemble["weights"]) == pytest.approx(1)
     key = metric.removeprefix("val_")
     single = ensemble["best_single"]
     assert ensemble["validation"][key] >= single["validation"][key]
     assert 0 <= ensemble["test"][key] <= 1
+    for model in ("ensemble", "best_single"):
+        low, high = ensemble["intervals"][model][key]
+        scored = ensemble if model == "ensemble" else single
+        assert low <= scored["test"][key] <= high
+    assert ensemble["leaks"]["copies"] == 0
+    for split in ("validation", "test"):
+        calibration = ensemble["calibration"]["ensemble"][split]
+        assert set(calibration["before"]) == {"nll", "brier", "ece"}
     for item in read_json(results / "export" / "manifest.json"):
         assert (results / item["path"]).stat().st_size == item["bytes"]
         assert item["agreement"] == 1.0
@@ -93,7 +108,7 @@ def test_the_test_set_is_read_once_unless_asked(
     finished: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, study = finished
-    where = ["--results-dir", str(folder / "results"), "--workers", "0"]
+    where = ["--results-dir", str(folder / "results"), "--workers", "0", *FINAL[study]]
     before = (folder / "results" / study / "ensemble.json").read_bytes()
     assert run(["finalize", study, "--top", "2", *where]) == 0
     assert run(["finalize", study, "--top", "1", *where]) == 2
@@ -101,6 +116,52 @@ def test_the_test_set_is_read_once_unless_asked(
     assert (folder / "results" / study / "ensemble.json").read_bytes() == before
     ledger = read_json(folder / "results" / study / "test_ledger.json")
     assert len(ledger) == 1
+
+
+def test_a_retrained_seed_and_the_search_s_own_networks_are_in_the_library(
+    finished: tuple[Path, str],
+) -> None:
+    folder, study = finished
+    ensemble = read_json(folder / "results" / study / "ensemble.json")
+    finalists = read_json(folder / "results" / study / "finalists.json")
+    library = {entry["member_id"]: entry for entry in ensemble["library"]}
+    assert {f["finalist_id"] for f in finalists} <= set(library)
+    assert set(ensemble["members"]) <= set(library)
+    weights = [entry["weight"] for entry in library.values()]
+    assert sum(weights) == pytest.approx(1)
+    for finalist in finalists:
+        assert finalist["chosen_because"]
+        seeded = finalist["seed"] != 0
+        assert finalist["training"].startswith("from the begin" if seeded else "its")
+
+
+def test_what_was_asked_for_beside_the_ensemble_is_reported_the_same_way(
+    finished: tuple[Path, str],
+) -> None:
+    folder, study = finished
+    results = folder / "results" / study
+    ensemble = read_json(results / "ensemble.json")
+    if "convnet" in study:
+        assert ensemble["student"] is None
+        assert not ensemble["tta"]
+        assert ensemble["intervals"]["mcnemar"]["p_value"] <= 1
+        assert sum(row["images"] for row in ensemble["classes"]) == 1000
+        return
+    student, tta, refit = (ensemble[key] for key in ("student", "tta", "refit"))
+    for scored in (student, tta["ensemble"], tta["best_single"], ensemble):
+        assert set(scored["test"]) == set(ensemble["test"])
+    assert {"original_dice", "boundary_f", "all_foreground_dice"} <= set(
+        ensemble["test"]
+    )
+    single = ensemble["best_single"]["member"]
+    assert set(refit["epochs"]) == {*ensemble["members"], single}
+    trained = results / "work" / "finalists" / f"{single}-refit" / "last.npz"
+    standing = read_standing(trained)
+    assert standing is not None
+    assert standing.epochs == refit["epochs"][single]
+    assert "val_dice" not in standing.history
+    models = {item["model"] for item in read_json(results / "export/manifest.json")}
+    assert models == {"ensemble", "best_single", "student"}
 
 
 def test_predict_answers_for_files_of_any_size(

@@ -12,8 +12,9 @@ from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
 from search.leases import leased
 from search.orders import Order, Outcome, Progress, from_line, to_line
+from search.predictions import load_best
 from search.studies import Study
-from search.training import build_model, load_best, make_hypermodel
+from search.training import build_model, make_hypermodel
 from search.worker import run_order
 
 # Every part of the state at once: random augmentation and dropout, momentum, moving

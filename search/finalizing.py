@@ -1,0 +1,268 @@
+"""The steps of finalize: train, choose on validation, seal, and only then the test."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from search.batches import run_all
+from search.blending import Calibrated, Choices, Judge, Predictions, choose_blend
+from search.checkpoints import BEST, Standing, read_standing
+from search.datasets import PreparedDataset
+from search.distillation import soft_targets, student_of
+from search.files import write_array
+from search.finalists import (
+    Member,
+    continue_trial,
+    member_order,
+    refit_order,
+    search_checkpoints,
+)
+from search.live import shown
+from search.orders import Executor, Order, Outcome, Progress
+from search.paths import StudyPaths
+from search.predictions import prediction_path
+from search.records import Metrics, Trial
+from search.studies import Study
+from search.test_lock import seal
+
+
+@dataclass(frozen=True)
+class Options:
+    """What finalize is asked for beside the finalists.
+
+    Attributes:
+        use_validation: train what is handed over anew on train + validation.
+        tta: kinds of test-time augmentation to measure.
+        distill: train a student on the ensemble's outputs.
+    """
+
+    use_validation: bool = False
+    tta: tuple[str, ...] = ()
+    distill: bool = False
+
+    def recorded(self) -> dict[str, Any]:
+        """Return them as the ledger holds them."""
+        return {**asdict(self), "tta": list(self.tta)}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is sealed, and what it was chosen from.
+
+    Attributes:
+        library: member id -> member, the student included.
+        trained: the finalists whose training succeeded.
+        outcomes: member id -> how its training ended.
+        validation: member id -> probabilities on validation.
+        look: which look at the test set this is, from 1.
+    """
+
+    choices: Choices
+    library: dict[str, Member]
+    trained: list[Member]
+    outcomes: dict[str, Outcome]
+    validation: Predictions
+    look: int
+
+
+@dataclass
+class Finalizing:
+    """One run of finalize: the steps share the study, its data and the workers."""
+
+    study: Study
+    paths: StudyPaths
+    data: PreparedDataset
+    executor: Executor
+    console: Console
+    options: Options
+    copies: list[int]
+    again: bool = False
+
+    def choose(self, finalists: list[Member], trials: Sequence[Trial]) -> Chosen:
+        """Train, choose on validation, and seal the choices."""
+        for member in finalists:
+            continue_trial(self.paths, member, trials)
+        outcomes = self.train([self.order(member) for member in finalists])
+        trained = [m for m in finalists if m.member_id in outcomes]
+        checkpoints = search_checkpoints(self.paths, trials, self.study, trained)
+        library = {m.member_id: m for m in [*trained, *checkpoints]}
+        validation = self.predict(self.orders(library), "validation")
+        metric = self.study.objective.removeprefix("val_")
+        choices = choose_blend(self.judge("validation"), validation, metric)
+        choices = self.with_tta(choices, library)
+        choices = self.with_student(choices, library, validation, outcomes)
+        choices = self.with_refit(choices, library)
+        asked = [member.member_id for member in finalists]
+        look = seal(
+            self.paths, asdict(choices), asked, self.options.recorded(), self.again
+        )
+        return Chosen(choices, library, trained, outcomes, validation, look)
+
+    def train(self, orders: list[Order]) -> dict[str, Outcome]:
+        """Train all orders; return the outcomes of those that succeeded."""
+        if not orders:
+            return {}
+        self.console.print(
+            f"Training {len(orders)} networks of [bold]{self.study.name}[/bold],"
+            f" at most {sum(order.epochs for order in orders)} epochs in all"
+        )
+        lengths = {order.order_id: order.epochs for order in orders}
+        outcomes = run_all(
+            orders, self.executor, lambda progress: self.say_progress(progress, lengths)
+        )
+        for outcome in outcomes.values():
+            if outcome.state != "COMPLETED":
+                self.console.print(
+                    f"{outcome.order_id} {outcome.failure}: {outcome.message}"
+                )
+        trained = {k: o for k, o in outcomes.items() if o.state == "COMPLETED"}
+        if not trained:
+            first = next(iter(outcomes.values()))
+            raise RuntimeError(
+                f"every training failed; the first one: {first.message}\n"
+                f"{first.traceback or ''}"
+            )
+        return trained
+
+    def say_progress(self, progress: Progress, lengths: dict[str, int]) -> None:
+        """Say a line a finished epoch."""
+        value = shown(progress.logs.get(self.study.objective))
+        self.console.print(
+            f"{progress.order_id}: epoch {progress.epoch}/"
+            f"{lengths[progress.order_id]}, {self.study.objective} {value}",
+            highlight=False,
+        )
+
+    def order(self, member: Member) -> Order:
+        return member_order(self.study, self.paths, self.data.folder, member)
+
+    def orders(self, members: dict[str, Member]) -> list[Order]:
+        return [self.order(member) for member in members.values()]
+
+    def predict(
+        self, orders: Sequence[Order], split: str, tta: tuple[str, ...] = ()
+    ) -> Predictions:
+        """Return member id -> probabilities on a split, memory-mapped."""
+        asked = [replace(o, job="predict", split=split, tta=tta) for o in orders]
+        outcomes = run_all(asked, self.executor, lambda progress: None)
+        for outcome in outcomes.values():
+            if outcome.state != "COMPLETED":
+                raise RuntimeError(
+                    f"{outcome.order_id} could not predict {split}:"
+                    f" {outcome.message}\n{outcome.traceback or ''}"
+                )
+        return {
+            order.order_id: np.load(prediction_path(order), mmap_mode="r")
+            for order in asked
+        }
+
+    def judge(self, split: str) -> Judge:
+        """Return what scores blends on a split; opens its targets."""
+        targets = self.data.open(split, self.study.task)[1]
+        return Judge(self.study.task, targets, self.coarse_of_classes())
+
+    def coarse_of_classes(self) -> NDArray[Any] | None:
+        """Return (classes,) coarse class of each class, where the data set has them."""
+        coarse = self.data.coarse("train")
+        if coarse is None or self.study.task != "classification":
+            return None
+        labels = self.data.open("train", self.study.task)[1]
+        table = np.zeros(len(self.data.class_names), np.int64)
+        table[labels] = coarse
+        return table
+
+    def with_tta(self, choices: Choices, library: dict[str, Member]) -> Choices:
+        """Calibrate the chosen blends on augmented predictions, where asked."""
+        if not self.options.tta:
+            return choices
+        orders = [self.order(library[key]) for key in choices.members]
+        seen = self.predict(orders, "validation", self.options.tta)
+        judge = self.judge("validation")
+        return replace(
+            choices,
+            tta={
+                "ensemble": judge.calibrated(seen, choices.ensemble.weights),
+                "best_single": judge.calibrated(seen, choices.best_single.weights),
+            },
+        )
+
+    def with_student(
+        self,
+        choices: Choices,
+        library: dict[str, Member],
+        validation: Predictions,
+        outcomes: dict[str, Outcome],
+    ) -> Choices:
+        """Train and calibrate the distilled network, where asked."""
+        if not self.options.distill:
+            return choices
+        (single,) = choices.best_single.weights
+        student = student_of(library[single])
+        library[student.member_id] = student
+        targets = Path(self.order(student).folder) / "soft_targets.npy"
+        if not targets.exists():
+            self.write_soft_targets(targets, choices.ensemble, library)
+        order = replace(self.order(student), soft_targets=str(targets))
+        outcomes |= self.train([order])
+        validation |= self.predict([order], "validation")
+        judge = self.judge("validation")
+        return replace(
+            choices, student=judge.calibrated(validation, {student.member_id: 1.0})
+        )
+
+    def write_soft_targets(
+        self, path: Path, blend: Calibrated, library: dict[str, Member]
+    ) -> None:
+        """Write what the ensemble says of the images the student trains on."""
+        orders = [self.order(library[key]) for key in blend.weights]
+        predictions = self.predict(orders, "train")
+        targets = self.data.open_train(
+            self.study.task, self.study.limit_train, self.study.seed
+        )[1]
+        write_array(path, soft_targets(self.study.task, predictions, blend, targets))
+
+    def with_refit(self, choices: Choices, library: dict[str, Member]) -> Choices:
+        """Train the chosen members anew on train + validation, where asked."""
+        if not self.options.use_validation:
+            return choices
+        epochs = {key: self.best_epoch(library[key]) for key in choices.members}
+        choices = replace(choices, refit_epochs=epochs)
+        orders = self.refit_orders(choices, library)
+        trained = self.train(orders)
+        if len(trained) < len(orders):
+            raise RuntimeError("a member could not be trained on train + validation")
+        return choices
+
+    def refit_orders(self, choices: Choices, library: dict[str, Member]) -> list[Order]:
+        """Return the orders of the members on train + validation."""
+        return [
+            refit_order(
+                self.order(library[key]),
+                self.study,
+                epochs,
+                {
+                    name: values
+                    for name, values in self.best_standing(library[key]).history.items()
+                    if name.startswith("val_")
+                },
+            )
+            for key, epochs in choices.refit_epochs.items()
+        ]
+
+    def best_epoch(self, member: Member) -> int:
+        """Return the epoch with the best validation score, whose weights are kept."""
+        return self.best_standing(member).epochs
+
+    def best_standing(self, member: Member) -> Standing:
+        """Return where a member's training stood in its best epoch."""
+        standing = read_standing(Path(self.order(member).folder) / BEST)
+        assert standing is not None, "it has predicted"
+        return standing
+
+    def validation_metrics(self, validation: Predictions, blend: Calibrated) -> Metrics:
+        return self.judge("validation").metrics(validation, blend)
