@@ -2,28 +2,27 @@
 
 Every artefact is written under a temporary name, run by `export_check.py` in a fresh
 process that cannot import vision-tuner, on validation images, and compared with the
-trained networks. Only when all artefacts have passed do they get their names: one that
-fails is not left behind, and the export that was there before stays.
+trained networks. Only one that has passed gets its name; one that fails is not left
+behind, nor is an older file under its name.
 """
 
+import contextlib
 import hashlib
 import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search import evaluation, export_check
-from search.errors import InputError
+from search.descriptions import Description, embed_description
 from search.files import read_json, sync_folder, write_json
-from search.inference_models import Description, embed_description
+from search.formats import FORMATS, check_backend, check_formats
 from search.records import Exported
 
 Array = NDArray[Any]
@@ -33,58 +32,6 @@ CHECK_SECONDS = 1800
 
 class ExportError(RuntimeError):
     """An artefact could not be written, or does not do what the trained model does."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a model is written, and what its check must measure at the least.
-
-    Attributes:
-        suffix: of the file or folder, after the model's name.
-        write: (model, path) -> None, to a path with that suffix.
-        needs: modules that must be installed.
-        max_abs_difference: largest allowed difference of a probability.
-        label_agreement, pixel_agreement: smallest allowed fraction of equal labels,
-            or of equal mask pixels.
-    """
-
-    suffix: str
-    write: Callable[[Any, Path], object]
-    needs: tuple[str, ...] = ()
-    max_abs_difference: float = 1e-4
-    label_agreement: float = 0.999
-    pixel_agreement: float = 0.9999
-
-
-def write_keras(model: Any, path: Path) -> None:
-    """Write the .keras archive."""
-    model.save(path)
-
-
-def written_by_keras(name: str) -> Callable[[Any, Path], None]:
-    """Return a writer that leaves the work to `keras.Model.export`."""
-
-    def write(model: Any, path: Path) -> None:
-        with warnings.catch_warnings():
-            # Keras looks for np.object, which NumPy announces to come back.
-            warnings.simplefilter("ignore", FutureWarning)
-            model.export(path, format=name, verbose=False)
-
-    return write
-
-
-FORMATS = {
-    "keras": Format(".keras", write_keras),
-    "savedmodel": Format(
-        "_savedmodel", written_by_keras("tf_saved_model"), ("tensorflow",)
-    ),
-    "onnx": Format(
-        ".onnx", written_by_keras("onnx"), ("tensorflow", "tf2onnx", "onnxruntime")
-    ),
-    "litert": Format(
-        ".tflite", written_by_keras("litert"), ("tensorflow", "ai_edge_litert")
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -101,68 +48,81 @@ class Source:
     description: Description
 
     @property
-    def kind(self) -> Literal["ensemble", "best_single"]:
-        return "ensemble" if self.description.model == "ensemble" else "best_single"
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Raise InputError for a format that is unknown or whose packages are absent."""
-    for name in formats or ("",):
-        if name not in FORMATS:
-            raise InputError(
-                f"formats among {', '.join(FORMATS)}", repr(name), "Change --format"
-            )
-        missing = [need for need in FORMATS[name].needs if not find_spec(need)]
-        if missing:
-            raise InputError(
-                f"the packages that write and check {name}",
-                f"no {', '.join(missing)}",
-                "Install them: pip install 'vision-tuner[export]'",
-            )
-
-
-def check_backend(formats: Sequence[str]) -> None:
-    """Raise InputError where a format needs Keras to run on TensorFlow."""
-    import keras
-
-    tied = [name for name in formats if "tensorflow" in FORMATS[name].needs]
-    if tied and keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"KERAS_BACKEND=tensorflow, which Keras needs to write {', '.join(tied)}",
-            f"KERAS_BACKEND={keras.backend.backend()}",
-            "Set it for this command (the trained weights are the same)",
-        )
+    def kind(self) -> Literal["ensemble", "best_single", "student"]:
+        name = self.description.model
+        assert name in ("ensemble", "best_single", "student")
+        return name  # type: ignore[return-value]
 
 
 def write_exports(
     folder: Path, sources: Sequence[Source], images: Array, formats: Sequence[str]
-) -> list[Exported]:
-    """Write, check and install every source in every format; all of them or none.
+) -> tuple[list[Exported], list[str]]:
+    """Write and check every source in every format; install those that pass.
 
     Args:
         folder: the export folder of a study.
         images: uint8 or float, RGB 0–255, those of the sources' references.
+
+    Returns:
+        What was installed, and what is wrong with each artefact that was not: of those
+        nothing is left in the folder.
     """
     check_formats(formats)
     check_backend(formats)
     folder.mkdir(parents=True, exist_ok=True)
-    exported, moves = [], []
+    exported: list[Exported] = []
+    failures: list[str] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
         work = Path(name)
         np.save(work / "images.npy", images)
         for format_name in dict.fromkeys(formats):
-            for source in sources:
-                write_artefact(source, format_name, work)
-            latencies = run_check(work, format_name, sources)
-            for source, latency in zip(sources, latencies, strict=True):
-                artefact = work / artefact_name(source, format_name)
-                record = measured(source, format_name, work, latency)
-                exported.append(record)
-                moves.append((artefact, folder / artefact.name))
-        for artefact, target in moves:
-            install(artefact, target, work)
+            for answer in written_and_checked(sources, format_name, images, work):
+                target = folder / answer.name
+                remove(target, work)
+                if isinstance(answer.outcome, Exported):
+                    (work / answer.name).rename(target)
+                    exported.append(answer.outcome)
+                else:
+                    failures.append(str(answer.outcome))
     sync_folder(folder)
-    return exported
+    return exported, failures
+
+
+class Checked(NamedTuple):
+    """An artefact's name, and its record or what is wrong with it."""
+
+    name: str
+    outcome: Exported | ExportError
+
+
+def written_and_checked(
+    sources: Sequence[Source], format_name: str, images: Array, work: Path
+) -> list[Checked]:
+    """Write all models in one format and compare them, run in a fresh process."""
+    outcomes: dict[str, Exported | ExportError] = {}
+    written = []
+    for source in sources:
+        name = artefact_name(source, format_name)
+        try:
+            write_artefact(source, format_name, images, work)
+            written.append(source)
+        except ExportError as error:
+            outcomes[name] = error
+    for source, answer in zip(
+        written, run_check(work, format_name, written), strict=True
+    ):
+        name = artefact_name(source, format_name)
+        try:
+            outcomes[name] = measured(source, format_name, work, answer)
+        except ExportError as error:
+            outcomes[name] = error
+    return [Checked(name, outcome) for name, outcome in outcomes.items()]
+
+
+def remove(target: Path, work: Path) -> None:
+    """Move what has a name out of the way; it goes with the working folder."""
+    if target.exists():
+        target.rename(work / f"old-{target.name}")
 
 
 def artefact_name(source: Source, format_name: str) -> str:
@@ -170,7 +130,7 @@ def artefact_name(source: Source, format_name: str) -> str:
     return source.kind + FORMATS[format_name].suffix
 
 
-def write_artefact(source: Source, format_name: str, work: Path) -> None:
+def write_artefact(source: Source, format_name: str, images: Array, work: Path) -> None:
     """Write one model into the working folder.
 
     Raises:
@@ -178,28 +138,30 @@ def write_artefact(source: Source, format_name: str, work: Path) -> None:
     """
     path = work / artefact_name(source, format_name)
     try:
-        FORMATS[format_name].write(source.model, path)
+        FORMATS[format_name].write(source.model, path, images)
+        embed_description(path, source.description)
     except Exception as error:
         # Exporters fail with whatever their converter raised.
         raise ExportError(
             f"{path.name} could not be written: {first_line(error)}"
         ) from error
-    if format_name == "keras":
-        embed_description(path, source.description)
 
 
-def run_check(work: Path, format_name: str, sources: Sequence[Source]) -> list[float]:
-    """Run the models of one format in a fresh process; return milliseconds an image.
+def run_check(
+    work: Path, format_name: str, sources: Sequence[Source]
+) -> list[dict[str, Any]]:
+    """Run the models of one format in a fresh process, as `export_check` describes.
 
-    Their outputs are left beside the models.
-
-    Raises:
-        ExportError: a model could not be loaded or run there.
+    Returns:
+        {"latency_ms"} or {"error"} for each; the outputs are left beside the models.
     """
+    if not sources:
+        return []
+    answer_path = work / "answer.json"
     request = {
-        "format": format_name,
+        "format": FORMATS[format_name].runtime,
         "images": str(work / "images.npy"),
-        "answer": str(work / "answer.json"),
+        "answer": str(answer_path),
         "artefacts": [
             {
                 "path": str(work / artefact_name(source, format_name)),
@@ -210,50 +172,46 @@ def run_check(work: Path, format_name: str, sources: Sequence[Source]) -> list[f
     }
     write_json(work / "request.json", request)
     command = [sys.executable, "-I", export_check.__file__, str(work / "request.json")]
-    (work / "answer.json").unlink(missing_ok=True)
-    try:
+    answer_path.unlink(missing_ok=True)
+    failure = f"its check did not end in {CHECK_SECONDS} seconds"
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process = subprocess.run(
             command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
         )
-    except subprocess.TimeoutExpired as error:
-        raise ExportError(
-            f"The check of {format_name} did not end in {CHECK_SECONDS} seconds"
-        ) from error
-    if not (work / "answer.json").exists():
-        end = process.stderr.strip()[-500:]
-        raise ExportError(f"The check of {format_name} died: {end}")
-    answer = read_json(work / "answer.json")
-    if "error" in answer:
-        raise ExportError(
-            f"The {format_name} models do not run without vision-tuner:"
-            f" {answer['error']}"
-        )
-    return [float(item["latency_ms"]) for item in answer]
+        failure = f"its check died: {process.stderr.strip()[-500:]}"
+    if not answer_path.exists():
+        return [{"error": failure}] * len(sources)
+    answers: list[dict[str, Any]] = read_json(answer_path)
+    return answers
 
 
 def measured(
-    source: Source, format_name: str, work: Path, latency_ms: float
+    source: Source, format_name: str, work: Path, answer: dict[str, Any]
 ) -> Exported:
     """Compare what an artefact answered in its check with the trained networks.
 
     Raises:
-        ExportError: it differs by more than its format may.
+        ExportError: it did not run, or differs by more than its format may.
     """
     limits, about = FORMATS[format_name], source.description
+    artefact = work / artefact_name(source, format_name)
+    if "error" in answer:
+        raise ExportError(
+            f"{artefact.name} does not run without vision-tuner: {answer['error']}"
+        )
     outputs = np.load(work / f"{source.kind}.npy", allow_pickle=False)
     difference, same = evaluation.agreement(
         about.task, source.reference, outputs, about.threshold
     )
     is_labels = about.task == "classification"
     least = limits.label_agreement if is_labels else limits.pixel_agreement
-    artefact = work / artefact_name(source, format_name)
     if not (difference <= limits.max_abs_difference and same >= least):
         raise ExportError(
             f"{artefact.name} does not do what the trained model does: on"
             f" {len(outputs)} validation images the largest difference is"
             f" {difference:.2g} (at most {limits.max_abs_difference:g} allowed) and"
             f" {same:.2%} of the {'labels' if is_labels else 'mask pixels'} agree (at"
-            f" least {least:.2%}). Nothing was exported; what was there before stays"
+            f" least {least:.2%})"
         )
     size, digest = size_and_hash(artefact)
     return Exported(
@@ -264,7 +222,7 @@ def measured(
         sha256=digest,
         max_abs_difference=difference,
         agreement=same,
-        latency_ms=round(latency_ms, 3),
+        latency_ms=round(float(answer["latency_ms"]), 3),
         images=len(outputs),
     )
 
@@ -284,13 +242,6 @@ def size_and_hash(path: Path) -> tuple[int, str]:
         size += file_size
         lines.append(f"{digest}  {file_path.relative_to(path).as_posix()}\n")
     return size, hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def install(artefact: Path, target: Path, work: Path) -> None:
-    """Give a checked artefact its name; an old folder is moved out of the way."""
-    if target.is_dir():
-        target.rename(work / f"old-{target.name}")
-    artefact.rename(target)
 
 
 def first_line(error: Exception) -> str:

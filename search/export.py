@@ -1,6 +1,7 @@
 """The verb `export`: hand over the ensemble and the best single model of a study."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from search import ensemble, evaluation
-from search.artefacts import Source, check_backend, check_formats, write_exports
+from search import calibration, ensemble
+from search.artefacts import ExportError, Source, artefact_name, write_exports
 from search.backend import load_keras
+from search.descriptions import Description, read_description
 from search.errors import InputError
-from search.files import write_text
-from search.inference_models import Description, ensemble_model, read_description
+from search.files import read_json, write_text
+from search.finalists import recorded_members, recorded_order
+from search.formats import FORMATS, check_backend, check_formats
+from search.inference_models import ensemble_model
 from search.model_card import model_card
 from search.paths import StudyPaths
 from search.records import (
@@ -50,7 +54,7 @@ def export(
 
     Raises:
         InputError: unknown or not installed format, or finalize has not ended.
-        ExportError: an artefact failed its check; nothing was changed.
+        ExportError: an artefact failed its check and was not kept; the others were.
     """
     check_formats(formats)
     study, record = open_study(paths), read_ensemble(paths.ensemble)
@@ -67,12 +71,30 @@ def export(
         f"writing {', '.join(formats)}; each is run in a new process on"
         f" {len(pictures)} validation images"
     )
-    exported = write_exports(paths.export, sources, pictures, formats)
-    made = {item.path for item in exported}
-    everything = exported + [item for item in earlier if item.path not in made]
+    exported, failures = write_exports(paths.export, sources, pictures, formats)
+    tried = {artefact_name(source, name) for source in sources for name in formats}
+    kept = [item for item in earlier if Path(item.path).name not in tried]
+    everything = exported + kept
+    remove_unlisted(paths, everything)
     write_records(paths.manifest, everything)
-    write_text(paths.export / "README.md", model_card(study, record, everything))
+    members = recorded_members(record, read_records(paths.finalists, Finalist))
+    card = model_card(study, read_json(paths.study), record, members, everything)
+    write_text(paths.export / "README.md", card)
+    if failures:
+        raise ExportError(". ".join([*failures, "These files were not kept"]))
     return exported
+
+
+def remove_unlisted(paths: StudyPaths, listed: Sequence[Exported]) -> None:
+    """Remove models of another ensemble, which an earlier export has left."""
+    names = {Path(item.path).name for item in listed}
+    for kind in ("ensemble", "best_single", "student"):
+        for suffix in (form.suffix for form in FORMATS.values()):
+            path = paths.export / f"{kind}{suffix}"
+            if path.name not in names and path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in names:
+                path.unlink(missing_ok=True)
 
 
 def load_sources(
@@ -82,7 +104,7 @@ def load_sources(
     data_dir: Path | None,
     images: int,
 ) -> tuple[list[Source], Array]:
-    """Return both models and the validation images they are checked on."""
+    """Return the models and the validation images they are checked on."""
     load_keras()
     import keras
 
@@ -108,18 +130,19 @@ def ensemble_hash(paths: StudyPaths) -> str:
 def load_trained(
     paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
 ) -> tuple[dict[str, Any], Any]:
-    """Return finalist id -> trained network for all that is exported, and the data."""
-    from search.finalists import recorded_order
+    """Return member id -> trained network for all that is exported, and the data."""
     from search.inputs import prepared_data
-    from search.training import load_best
+    from search.predictions import load_best
 
     where = data_dir or (Path(study.data_dir) if study.data_dir else None)
     data = prepared_data(study, where)
+    members = recorded_members(record, read_records(paths.finalists, Finalist))
     wanted = {*record.members, record.best_single.member}
+    if record.student:
+        wanted.add(record.student["member_id"])
     models = {
-        item.finalist_id: load_best(recorded_order(study, paths, data.folder, item))
-        for item in read_records(paths.finalists, Finalist)
-        if item.finalist_id in wanted
+        key: load_best(recorded_order(study, paths, data.folder, members[key], record))
+        for key in wanted
     }
     return models, data
 
@@ -133,18 +156,18 @@ def spread(images: Array, count: int) -> Array:
 def make_sources(
     record: Ensemble, models: dict[str, Any], images: Array, about: Description
 ) -> list[Source]:
-    """Build both models, and what they must answer from the networks one by one.
+    """Build the models, and what they must answer from the networks one by one.
 
     Args:
-        about: the description both share.
+        about: the description they share.
     """
     outputs = {
         name: np.asarray(model.predict(images, batch_size=32, verbose=0))
         for name, model in models.items()
     }
-    single = record.best_single
+    single, student = record.best_single, record.student
     weights = dict(zip(record.members, record.weights, strict=True))
-    return [
+    sources = [
         make_source(
             replace(about, model="ensemble", threshold=record.threshold),
             {name: models[name] for name in weights},
@@ -160,6 +183,12 @@ def make_sources(
             outputs,
         ),
     ]
+    if student is None:
+        return sources
+    key = student["member_id"]
+    about = replace(about, model="student", threshold=student["threshold"])
+    own = ({key: models[key]}, [1.0], student["temperature"], outputs)
+    return [*sources, make_source(about, *own)]
 
 
 def make_source(
@@ -172,8 +201,7 @@ def make_source(
     """Build one model, and its reference in NumPy from its members' outputs."""
     task = description.task
     reference = ensemble.average(outputs, dict(zip(members, weights, strict=True)))
-    if task == "classification":
-        reference = evaluation.scaled(reference, temperature)
+    reference = calibration.scaled(task, reference, temperature)
     model = ensemble_model(list(members.values()), weights, temperature, task)
     shape = list(model.input_shape[1:])
     return Source(model, reference, replace(description, image_shape=shape))
@@ -185,14 +213,18 @@ def earlier_exports(paths: StudyPaths) -> list[Exported]:
     What was made from another ensemble is forgotten: the manifest lists only models
     that are this study's.
     """
-    try:
-        description = read_description(paths.export / "ensemble.keras")
-    except (OSError, ValueError):
-        return []
-    if description is None or description.source != ensemble_hash(paths):
-        return []
+    mark = ensemble_hash(paths)
     records = read_records(paths.manifest, Exported)
-    return [item for item in records if (paths.folder / item.path).exists()]
+    return [item for item in records if source_of(paths.folder / item.path) == mark]
+
+
+def source_of(path: Path) -> str | None:
+    """Return the hash of the ensemble a model was made from, or None."""
+    try:
+        description = read_description(path)
+    except (OSError, ValueError, ImportError):
+        return None
+    return None if description is None else description.source
 
 
 def print_exports(

@@ -4,8 +4,9 @@
 fresh process: vision-tuner cannot be imported here, even where it is installed, so a
 model that secretly needs it fails. Imports nothing of the package itself.
 
-REQUEST.json: {"format", "images": .npy path, "answer": .json path, "artefacts":
-[{"path", "outputs": .npy path}]}. The answer: [{"latency_ms"}] or {"error"}.
+REQUEST.json: {"format": see RUNNERS, "images": .npy path, "answer": .json path,
+"artefacts": [{"path", "outputs": .npy path}]}. The answer: {"latency_ms"} or {"error"}
+for each artefact.
 """
 
 import json
@@ -17,11 +18,6 @@ from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
-
-# The CPU is everyone's: no rounding of matrix products as on newer GPUs.
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 FORBIDDEN = ("search", "hypermodels")
 BATCH_SIZE = 32
@@ -117,30 +113,32 @@ def latency_of(run: Run, image: Any) -> float:
     return 1000 * statistics.median(seconds[WARM_UP_RUNS:])
 
 
-def check(request: dict[str, Any]) -> list[dict[str, float]]:
-    """Run every artefact of a request and write its outputs."""
+def check(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run every artefact of a request and write its outputs; errors are answers."""
     import numpy as np
 
     images = np.load(request["images"], mmap_mode="r", allow_pickle=False)
-    answers = []
+    answers: list[dict[str, Any]] = []
     for artefact in request["artefacts"]:
-        run = RUNNERS[request["format"]](artefact["path"])
-        np.save(artefact["outputs"], probabilities_of(run, images))
-        answers.append({"latency_ms": latency_of(run, images[0])})
+        try:
+            run = RUNNERS[request["format"]](artefact["path"])
+            np.save(artefact["outputs"], probabilities_of(run, images))
+            answers.append({"latency_ms": latency_of(run, images[0])})
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            answers.append({"error": f"{type(error).__name__}: {lines[0]}"})
     return answers
 
 
 def main(request_path: str) -> None:
-    """Answer one request; whatever goes wrong is the answer, too."""
+    """Answer one request."""
+    # The CPU is everyone's: no rounding of matrix products as on newer GPUs.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.meta_path.insert(0, NotInstalled())
     request = json.loads(Path(request_path).read_text())
-    answer: Any
-    try:
-        answer = check(request)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        answer = {"error": f"{type(error).__name__}: {lines[0]}"}
-    Path(request["answer"]).write_text(json.dumps(answer))
+    Path(request["answer"]).write_text(json.dumps(check(request)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Which files a user means by paths and patterns, and how outputs are named."""
 
 import glob
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ def find_images(
     """Return the image files of paths, folders (searched whole) and glob patterns.
 
     Args:
+        inputs: `-` stands for a list of inputs on standard input, one a line.
         made: endings of what an earlier run wrote into `output_dir`; passed over in
             folders and patterns, so that the same command can be run again.
 
@@ -21,7 +23,7 @@ def find_images(
         InputError: a path does not exist, or nothing was found below it.
     """
     found: dict[Path, Path] = {}
-    for source in inputs:
+    for source in listed(inputs):
         files = [source] if source.is_file() else images_below(source)
         outputs = output_dir.resolve()
         for path in files:
@@ -37,6 +39,17 @@ def find_images(
             "Name at least one image",
         )
     return list(found.values())
+
+
+def listed(inputs: Sequence[Path]) -> list[Path]:
+    """Return the inputs, `-` replaced by the lines of standard input."""
+    sources: list[Path] = []
+    for source in inputs:
+        if str(source) == "-":
+            sources += [Path(line) for line in sys.stdin.read().splitlines() if line]
+        else:
+            sources.append(source)
+    return sources
 
 
 def images_below(source: Path) -> list[Path]:

@@ -3,46 +3,19 @@
 One functional model of built-in layers and operations: RGB 0–255 in, probabilities out;
 members, their weights and the temperature are part of it. `keras.models.load_model`
 opens it where vision-tuner is not installed. What the numbers mean (class names, the
-threshold of the mask) lies as a small JSON file inside the same .keras archive, which
-Keras passes over.
+threshold of the mask) is added to the file by `search.descriptions`.
 """
 
-import dataclasses
-import json
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from search.evaluation import EPSILON
+from search.calibration import EPSILON, PIXEL_EPSILON
 from search.records import Task
 
-DESCRIPTION_NAME = "vision_tuner.json"
 
-
-@dataclass(frozen=True)
-class Description:
-    """What a model's numbers mean.
-
-    Attributes:
-        image_shape: (height, width, channels) the network sees.
-        threshold: a pixel is foreground from this probability on (segmentation).
-        study: the study it comes from.
-        model: `ensemble` or `best_single`.
-        source: hash of the ensemble record it was made from.
-    """
-
-    task: Task
-    class_names: list[str]
-    image_shape: list[int]
-    threshold: float = 0.5
-    study: str = ""
-    model: str = ""
-    source: str = ""
-
-
-def inference_model(model: Any, temperature: float = 1.0) -> Any:
+def inference_model(
+    model: Any, temperature: float = 1.0, task: Task = "classification"
+) -> Any:
     """Return the trained network as a plain functional model that shares its weights.
 
     Augmentation is left out, and every layer is called with `training=False`: without
@@ -50,7 +23,7 @@ def inference_model(model: Any, temperature: float = 1.0) -> Any:
 
     Args:
         model: functional or sequential; one input of images, one of probabilities.
-        temperature: divides the logarithm of class probabilities.
+        temperature: of the probabilities, see `search.calibration`.
     """
     import keras
 
@@ -61,7 +34,7 @@ def inference_model(model: Any, temperature: float = 1.0) -> Any:
         call_function=call_for_inference,
         input_tensors=image_input(plain),
     )
-    output = at_temperature(flat.outputs[0], temperature)
+    output = at_temperature(flat.outputs[0], temperature, task)
     return called_once(keras.Model(flat.inputs[0], output, name=model.name))
 
 
@@ -75,14 +48,12 @@ def ensemble_model(
     Args:
         models: trained networks of the same image shape and classes.
         weights: one for each, summing to 1.
-        temperature: divides the logarithm of averaged class probabilities.
+        temperature: of the averaged probabilities, see `search.calibration`.
     """
     import keras
 
     if len(models) == 1:
-        return inference_model(
-            models[0], temperature if task == "classification" else 1.0
-        )
+        return inference_model(models[0], temperature, task)
     members = [inference_model(model) for model in models]
     check_members(members, weights)
     images = image_input(members[0])
@@ -92,8 +63,7 @@ def ensemble_model(
         member.name = f"member_{number}"
         weighted = member(images, training=False) * float(weight)
         average = weighted if average is None else average + weighted
-    if task == "classification":
-        average = at_temperature(average, temperature)
+    average = at_temperature(average, temperature, task)
     return called_once(keras.Model(images, average, name="ensemble"))
 
 
@@ -127,14 +97,21 @@ def call_for_inference(layer: Any, *args: Any, **kwargs: Any) -> Any:
     return layer(*args, **kwargs | {"training": False})
 
 
-def at_temperature(probabilities: Any, temperature: float) -> Any:
-    """Return softmax(log p / temperature) as graph operations, in float32."""
+def at_temperature(probabilities: Any, temperature: float, task: Task) -> Any:
+    """Return probabilities at a temperature as graph operations, in float32.
+
+    The same as `search.calibration.scaled`.
+    """
     import keras
 
     if probabilities.dtype != "float32":
         probabilities = keras.ops.cast(probabilities, "float32")
     if temperature == 1:
         return probabilities
+    if task == "segmentation":
+        inside = keras.ops.clip(probabilities, PIXEL_EPSILON, 1 - PIXEL_EPSILON)
+        logits = keras.ops.log(inside) - keras.ops.log(1 - inside)
+        return keras.ops.sigmoid(logits / float(temperature))
     logits = keras.ops.log(keras.ops.maximum(probabilities, EPSILON))
     return keras.ops.softmax(logits / float(temperature), axis=-1)
 
@@ -145,29 +122,3 @@ def called_once(model: Any) -> Any:
 
     model(np.zeros((1, *model.input_shape[1:]), np.float32), training=False)
     return model
-
-
-def embed_description(path: Path, description: Description) -> None:
-    """Add the description to a .keras file that has none yet."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(
-            DESCRIPTION_NAME,
-            json.dumps(dataclasses.asdict(description), ensure_ascii=False, indent=1),
-        )
-
-
-def read_description(path: Path) -> Description | None:
-    """Read the description in a .keras file, or None where there is none.
-
-    Raises:
-        ValueError: the file is no .keras archive, or the description no longer JSON.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if DESCRIPTION_NAME not in archive.namelist():
-                return None
-            fields = json.loads(archive.read(DESCRIPTION_NAME))
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a .keras archive: {error}") from error
-    known = {field.name for field in dataclasses.fields(Description)}
-    return Description(**{key: fields[key] for key in fields if key in known})

@@ -1,6 +1,6 @@
 """The verb `predict`: class probabilities, or masks beside a preview, for image files.
 
-Needs the .keras file only: what its numbers mean lies inside it. All images are read
+Needs the model file only: what its numbers mean lies inside it. All images are read
 once before anything is written, so an unreadable one ends the command with nothing
 done; the batches then read them again, and memory stays that of one batch.
 """
@@ -19,14 +19,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.backend import load_keras
-from search.datasets.images import read_image, resize_image
+from search.datasets.images import read_image, resize_image, resize_probabilities
+from search.descriptions import Description
 from search.errors import InputError
-from search.files import write_text
+from search.files import write_json, write_text
 from search.image_files import find_images, output_stems
-from search.inference_models import Description, read_description
-from search.paths import studies_in
-from search.previews import panel, preview_of, resized_probabilities, write_png
+from search.predictors import check_model_file, load_predictor
+from search.previews import panel, preview_of, write_png
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -51,24 +50,6 @@ class Picture:
     panel: Array
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A loaded model and what its numbers mean."""
-
-    model: Any
-    about: Description
-
-    def probabilities(self, pictures: Sequence[Picture]) -> Array:
-        """Return (images, classes), or (images, height, width) of the foreground."""
-        images = np.stack([picture.pixels for picture in pictures]).astype(np.float32)
-        outputs = np.asarray(self.model.predict_on_batch(images), np.float32)
-        if self.about.task == "segmentation":
-            return outputs[..., 0]
-        if outputs.shape[1] == 1:  # one sigmoid: the probability of the second class
-            return np.concatenate([1 - outputs, outputs], axis=1)
-        return outputs
-
-
 def predict(
     model_path: Path,
     inputs: Sequence[Path],
@@ -78,10 +59,12 @@ def predict(
     top: int = 5,
     skip_unreadable: bool = False,
 ) -> list[Row]:
-    """Predict image files and write predictions.csv, for segmentation masks, too.
+    """Predict image files; write a table as CSV and JSON, for segmentation masks, too.
 
     Args:
-        inputs: image files, folders (searched whole) and glob patterns.
+        model_path: .keras, .onnx or .tflite.
+        inputs: image files, folders (searched whole), glob patterns, and `-` for a list
+            of these on standard input, one a line.
         top: most classes listed for an image.
         skip_unreadable: give an unreadable image a row with its `error`.
 
@@ -111,8 +94,8 @@ def predict(
     rows: dict[Path, Row] = {
         path: {"path": str(path), "error": str(error)} for path, error in errors.items()
     }
-    for pictures in batches(readable, predictor.about, batch_size):
-        outputs = predictor.probabilities(pictures)
+    for pictures in batches(readable, predictor.about, batch_size, rows):
+        outputs = predictor.probabilities(np.stack([p.pixels for p in pictures]))
         for picture, output in zip(pictures, outputs, strict=True):
             if predictor.about.task == "classification":
                 row = class_row(picture, output, predictor.about, top)
@@ -122,110 +105,8 @@ def predict(
             rows[picture.path] = row
     ordered = [rows[path] for path in files]
     write_text(output_dir / "predictions.csv", as_csv(ordered))
+    write_json(output_dir / "predictions.json", ordered)
     return ordered
-
-
-def resolve_model(model: str, results_dir: Path) -> Path:
-    """Return the .keras file a user means: a path, or the name of a study.
-
-    Raises:
-        InputError: it is neither, or the study was not exported.
-    """
-    if Path(model).is_file():
-        return Path(model)
-    exported = [
-        name
-        for name in studies_in(results_dir)
-        if (results_dir / name / "export" / "ensemble.keras").is_file()
-    ]
-    if model in exported:
-        return results_dir / model / "export" / "ensemble.keras"
-    if model in studies_in(results_dir):
-        raise InputError(
-            f"an exported model of {model}",
-            f"no {results_dir / model / 'export' / 'ensemble.keras'}",
-            f"Run `vision-tuner export {model}` first",
-        )
-    raise InputError(
-        f"a .keras file or an exported study in {results_dir}/"
-        f" ({', '.join(exported) or 'none yet'})",
-        repr(model),
-        "Check the path, or run `vision-tuner export NAME` first",
-    )
-
-
-def check_model_file(path: Path) -> None:
-    """Raise InputError where a path cannot be a .keras model, before Keras starts."""
-    if path.suffix != ".keras" or not path.is_file():
-        raise InputError(
-            "a .keras file",
-            f"{path}" if path.exists() else f"{path}, which does not exist",
-            "Check the path, or pass the name of an exported study",
-        )
-    described(path)
-
-
-def described(path: Path) -> Description | None:
-    """Return the description inside a model file.
-
-    Raises:
-        InputError: the file is not a .keras archive, or is damaged.
-    """
-    try:
-        return read_description(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise unusable(path, error) from error
-
-
-def unusable(path: Path, error: Exception) -> InputError:
-    """Return the error of a model file that cannot be used."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InputError(
-        f"a whole .keras model in {path}", lines[0].rstrip("."), "Export it again"
-    )
-
-
-def load_predictor(path: Path) -> Predictor:
-    """Load a model; where no description lies in it, read what its shapes say.
-
-    Raises:
-        InputError: Keras cannot load it, or it does not map images to probabilities.
-    """
-    load_keras()
-    import keras
-
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:
-        # Keras raises whatever the damaged part caused.
-        raise unusable(path, error) from error
-    about = described(path) or guessed(model)
-    if about is None:
-        raise InputError(
-            "a model of one (height, width, 3 or 1) image and class probabilities or"
-            " one mask",
-            f"{path} with input {model.input_shape} and output {model.output_shape}",
-            "Use a model of `vision-tuner export`",
-        )
-    return Predictor(model, about)
-
-
-def guessed(model: Any) -> Description | None:
-    """Describe a model by its shapes alone: classes are numbers then."""
-    source, result = model.input_shape, model.output_shape
-    if not (isinstance(source, tuple) and isinstance(result, tuple)):
-        return None
-    if len(source) != 4 or None in source[1:] or source[3] not in (1, 3):
-        return None
-    if len(result) == 2:
-        classes = max(2, result[1])
-        names = [str(number) for number in range(classes)]
-        return Description("classification", names, list(source[1:]))
-    if len(result) == 4 and result[3] == 1:
-        return Description(
-            "segmentation", ["background", "foreground"], list(source[1:])
-        )
-    return None
 
 
 def unreadable(files: Sequence[Path]) -> dict[Path, InputError]:
@@ -253,11 +134,21 @@ def check_writable(folder: Path) -> None:
 
 
 def batches(
-    files: Sequence[Path], about: Description, batch_size: int
+    files: Sequence[Path], about: Description, batch_size: int, rows: dict[Path, Row]
 ) -> Iterator[list[Picture]]:
-    """Yield the images, `batch_size` at a time."""
+    """Yield the images, `batch_size` at a time.
+
+    One that has become unreadable since it was checked gets its error as a row.
+    """
     for start in range(0, len(files), batch_size):
-        yield [open_picture(path, about) for path in files[start : start + batch_size]]
+        pictures = []
+        for path in files[start : start + batch_size]:
+            try:
+                pictures.append(open_picture(path, about))
+            except InputError as error:
+                rows[path] = {"path": str(path), "error": str(error)}
+        if pictures:
+            yield pictures
 
 
 def open_picture(path: Path, about: Description) -> Picture:
@@ -284,8 +175,8 @@ def class_row(picture: Picture, output: Array, about: Description, top: int) -> 
 
 def mask_row(picture: Picture, output: Array, about: Description, stem: Path) -> Row:
     """Write the mask, at the size of the file, and the preview of an image."""
-    mask = resized_probabilities(output, *picture.size) >= about.threshold
-    small = resized_probabilities(output, *picture.panel.shape[:2]) >= about.threshold
+    mask = resize_probabilities(output, *picture.size) >= about.threshold
+    small = resize_probabilities(output, *picture.panel.shape[:2]) >= about.threshold
     mask_path = stem.with_name(stem.name + MASK)
     preview_path = stem.with_name(stem.name + PREVIEW)
     write_png(mask_path, Image.fromarray(mask.astype(np.uint8) * 255))

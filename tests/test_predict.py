@@ -1,6 +1,11 @@
 """Predict as a user types it: files of every kind in, rows and pictures out."""
 
 import csv
+import importlib
+import importlib.util
+import io
+import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,11 +13,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from search.descriptions import Description, embed_description
 from search.errors import InputError
-from search.inference_models import Description, embed_description
-from search.predict import predict, print_predictions, resolve_model
+from search.formats import FORMATS
+from search.predict import predict, print_predictions
+from search.predictors import resolve_model
 
 CLASSES = ["red", "green", "blue", "none"]
+MASKS = ["background", "foreground"]
 
 
 def save(model, path, description=None):
@@ -39,16 +47,21 @@ def classifier(tmp_path_factory):
     return save(colour_model(), path, about)
 
 
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    """A pixel's foreground probability is its red value; cut at 0.7; size 16 × 16."""
+def red_model():
+    """A pixel's foreground probability is its red value; size 16 × 16."""
     inputs = keras.Input((16, 16, 3))
     conv = keras.layers.Conv2D(1, 1)
     model = keras.Model(inputs, conv(keras.layers.Rescaling(1 / 255)(inputs)))
     conv.set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 3, 1), np.zeros(1)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    """The red model, cut at 0.7."""
     path = tmp_path_factory.mktemp("models") / "masks.keras"
-    names = ["background", "foreground"]
-    return save(model, path, Description("segmentation", names, [16, 16, 3], 0.7))
+    about = Description("segmentation", MASKS, [16, 16, 3], 0.7)
+    return save(red_model(), path, about)
 
 
 def picture(path, colour, size=(20, 10)):
@@ -231,6 +244,119 @@ def test_the_same_command_twice_reads_the_same_images(segmenter, tmp_path):
     picture(tmp_path / "a.png", "red")
     first = predict(segmenter, [tmp_path], output_dir=tmp_path)
     assert predict(segmenter, [tmp_path], output_dir=tmp_path) == first
+
+
+@pytest.fixture(scope="module", params=["onnx", "litert"])
+def converted(request, tmp_path_factory):
+    """The same two models for another runtime."""
+    form = FORMATS[request.param]
+    if not all(importlib.util.find_spec(need) for need in form.needs):
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp("converted")
+    paths = {}
+    for task, make, about in (
+        ("classes", colour_model, Description("classification", CLASSES, [8, 12, 3])),
+        ("masks", red_model, Description("segmentation", MASKS, [16, 16, 3], 0.7)),
+    ):
+        model, path = make(), folder / f"{task}{form.suffix}"
+        model(np.zeros((1, *about.image_shape), np.float32))
+        form.write(model, path, np.zeros((1, *about.image_shape), np.uint8))
+        embed_description(path, about)
+        paths[task] = path
+    return paths
+
+
+def test_every_runtime_gives_the_same_answers(
+    classifier, segmenter, converted, tmp_path
+):
+    files = [
+        picture(tmp_path / f"{number}.png", colour, (20 + number, 10))
+        for number, colour in enumerate(["blue", "red", (0, 255, 0)])
+    ]
+    out = tmp_path / "out"
+    for keras_file, other in (
+        (classifier, converted["classes"]),
+        (segmenter, converted["masks"]),
+    ):
+        rows = [
+            predict(m, files, output_dir=out, batch_size=2) for m in (keras_file, other)
+        ]
+        for first, second in zip(*rows, strict=True):
+            for key in ("path", "class", "foreground_fraction", "mask"):
+                assert first.get(key) == second.get(key)
+            if "probability" in first:
+                assert first["probability"] == pytest.approx(
+                    second["probability"], abs=1e-5
+                )
+
+
+def test_a_damaged_file_of_another_runtime_is_named(tmp_path):
+    image = picture(tmp_path / "a.png", "red")
+    for name in ("broken.onnx", "broken.tflite"):
+        (tmp_path / name).write_bytes(b"not a model")
+        with pytest.raises(InputError, match=name):
+            predict(tmp_path / name, [image], output_dir=tmp_path / "out")
+
+
+def test_a_list_of_images_is_read_from_standard_input(
+    classifier, tmp_path, monkeypatch
+):
+    red = picture(tmp_path / "a folder" / "a red.png", "red")
+    blue = picture(tmp_path / "blue.png", "blue")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{red}\n\n{blue}\n"))
+    rows = predict(classifier, [Path("-")], output_dir=tmp_path / "out")
+    assert [row["class"] for row in rows] == ["red", "blue"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(InputError, match="image files"):
+        predict(classifier, [Path("-")], output_dir=tmp_path / "out")
+
+
+def test_the_json_file_holds_the_same_rows(classifier, segmenter, tmp_path):
+    image = picture(tmp_path / "a.png", "red")
+    for model in (classifier, segmenter):
+        rows = predict(model, [image], output_dir=tmp_path / "out")
+        written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert written == rows
+
+
+def test_an_image_of_a_hundred_megapixels_is_one_clear_line(classifier, tmp_path):
+    good = picture(tmp_path / "good.png", "red")
+    huge = tmp_path / "huge.png"
+    Image.new("1", (10_000, 10_000)).save(huge)
+    with pytest.raises(InputError, match="megapixels"):
+        predict(classifier, [good, huge], output_dir=tmp_path / "out")
+    rows = predict(
+        classifier, [good, huge], output_dir=tmp_path / "out", skip_unreadable=True
+    )
+    assert rows[0]["class"] == "red"
+    assert "megapixels" in rows[1]["error"]
+
+
+def test_an_image_that_vanishes_half_way_is_a_row_and_no_crash(
+    classifier, tmp_path, monkeypatch
+):
+    files = [picture(tmp_path / f"{number}.png", "red") for number in range(4)]
+    module = importlib.import_module("search.predict")  # `search.predict` is the verb
+    whole = module.open_picture
+
+    def open_picture(path, about):
+        if path == files[1]:
+            path.unlink(missing_ok=True)
+        return whole(path, about)
+
+    monkeypatch.setattr(module, "open_picture", open_picture)
+    rows = predict(classifier, files, output_dir=tmp_path / "out", batch_size=2)
+    assert ["error" in row for row in rows] == [False, True, False, False]
+    assert len(table(tmp_path / "out")) == 4
+
+
+def test_a_model_that_answers_with_no_numbers_is_named(tmp_path):
+    model = colour_model()
+    model.layers[-1].set_weights([np.full((3, 4), np.nan), np.zeros(4)])
+    path = save(model, tmp_path / "nan.keras")
+    image = picture(tmp_path / "a.png", "red")
+    with pytest.raises(InputError, match="NaN"):
+        predict(path, [image], output_dir=tmp_path / "out")
 
 
 def test_a_keras_file_of_someone_else_works_by_its_shapes(tmp_path):

@@ -1,0 +1,209 @@
+"""The formats a model is handed over in: how each is written, and what it may differ.
+
+Float32 formats must give the same probabilities to 1e-4. A label can then differ only
+where the two best classes are closer than 2e-4, a mask pixel only within 1e-4 of the
+threshold: so few that `label_agreement` and `pixel_agreement` bound a broken file, not
+rounding. Float16 and int8 round weights on purpose; they are judged by agreement.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.errors import InputError
+
+Array = NDArray[Any]
+
+# Images a quantiser sees, to learn the range of every activation.
+CALIBRATION_IMAGES = 200
+# LiteRT operations that stay float32 in an 8-bit model.
+FLOAT_OPERATIONS = (
+    *("FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "LOG", "MAXIMUM", "MINIMUM"),
+    *("ADD", "SUB", "MUL", "DIV", "SQUARE", "RSQRT", "NEG", "MEAN"),
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a model is written, and what its check must measure at the least.
+
+    Attributes:
+        suffix: of the file or folder, after the model's name.
+        write: (model, path, images) -> None, to a path with that suffix; images are
+            those a quantiser is calibrated on.
+        runtime: what runs it, see `search.export_check`.
+        needs: modules that must be installed.
+        max_abs_difference: largest allowed difference of a probability.
+        label_agreement, pixel_agreement: smallest allowed fraction of equal labels,
+            or of equal mask pixels.
+    """
+
+    suffix: str
+    write: Callable[[Any, Path, Array], object]
+    runtime: str
+    needs: tuple[str, ...] = ()
+    max_abs_difference: float = 1e-4
+    label_agreement: float = 0.999
+    pixel_agreement: float = 0.9999
+
+
+def write_keras(model: Any, path: Path, images: Array) -> None:
+    """Write the .keras archive."""
+    model.save(path)
+
+
+def written_by_keras(name: str) -> Callable[[Any, Path, Array], None]:
+    """Return a writer that leaves the work to `keras.Model.export`."""
+
+    def write(model: Any, path: Path, images: Array) -> None:
+        export_with_keras(model, path, name)
+
+    return write
+
+
+def write_onnx(model: Any, path: Path, images: Array) -> None:
+    """Write ONNX through tf2onnx, which Keras calls."""
+    teach_erfc()
+    export_with_keras(model, path, "onnx")
+
+
+@cache
+def teach_erfc() -> None:
+    """Teach tf2onnx the operation TensorFlow computes an exact GELU with."""
+    from tf2onnx import handler, utils
+
+    class ComplementaryErrorFunction:
+        """erfc(x) = 1 - erf(x)."""
+
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **kwargs: Any) -> None:
+            dtype = utils.map_onnx_to_numpy_type(ctx.get_dtype(node.input[0]))
+            one = ctx.make_const(utils.make_name("one"), np.array(1, dtype))
+            shape, kind = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+            erf = ctx.make_node("Erf", [node.input[0]])
+            ctx.remove_node(node.name)
+            ctx.make_node(
+                "Sub",
+                [one.output[0], erf.output[0]],
+                outputs=node.output,
+                shapes=[shape],
+                dtypes=[kind],
+            )
+
+    handler.tf_op("Erfc")(ComplementaryErrorFunction)
+
+
+def write_float16(model: Any, path: Path, images: Array) -> None:
+    """Write LiteRT with weights rounded to float16; arithmetic stays float32."""
+    import tensorflow as tf
+
+    export_with_keras(
+        model,
+        path,
+        "litert",
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        target_spec={"supported_types": [tf.float16]},
+    )
+
+
+def write_int8(model: Any, path: Path, images: Array) -> None:
+    """Write LiteRT whose convolutions are 8-bit; images and answers are float32.
+
+    The range of every activation is learned from `images`. What lies between the last
+    convolution and the answer stays float32, as do sums and gates: an 8-bit softmax
+    has steps of 1/256, which of 100 classes makes equals.
+    """
+    import tensorflow as tf
+
+    def representative() -> Iterator[list[Array]]:
+        chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_IMAGES, len(images)))
+        for row in chosen.round().astype(int):
+            yield [np.asarray(images[row], np.float32)[None]]
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # TensorFlow deprecates the interpreter its own quantiser runs on.
+        warnings.simplefilter("ignore")
+        export_with_keras(model, Path(folder), "tf_saved_model")
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative
+        quantiser = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=representative,
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(
+                denylisted_ops=list(FLOAT_OPERATIONS)
+            ),
+        )
+        path.write_bytes(quantiser.get_nondebug_quantized_model())
+
+
+def export_with_keras(model: Any, path: Path, name: str, **options: Any) -> None:
+    """Write a model by Keras' own exporter."""
+    with warnings.catch_warnings():
+        # Keras looks for np.object, which NumPy announces to come back; TensorFlow
+        # deprecates the converter that Keras uses.
+        warnings.simplefilter("ignore")
+        model.export(path, format=name, verbose=False, **options)
+
+
+LITERT = ("tensorflow", "ai_edge_litert")
+
+FORMATS = {
+    "keras": Format(".keras", write_keras, "keras"),
+    "savedmodel": Format(
+        "_savedmodel",
+        written_by_keras("tf_saved_model"),
+        "savedmodel",
+        ("tensorflow",),
+    ),
+    "onnx": Format(
+        ".onnx",
+        write_onnx,
+        "onnx",
+        ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+    ),
+    "litert": Format(".tflite", written_by_keras("litert"), "litert", LITERT),
+    "litert-float16": Format(
+        "_float16.tflite", write_float16, "litert", LITERT, 0.05, 0.995, 0.995
+    ),
+    "litert-int8": Format(
+        "_int8.tflite", write_int8, "litert", LITERT, 1.0, 0.97, 0.97
+    ),
+}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise InputError for a format that is unknown or whose packages are absent."""
+    for name in formats or ("",):
+        if name not in FORMATS:
+            raise InputError(
+                f"formats among {', '.join(FORMATS)}", repr(name), "Change --format"
+            )
+        missing = [need for need in FORMATS[name].needs if not find_spec(need)]
+        if missing:
+            raise InputError(
+                f"the packages that write and check {name}",
+                f"no {', '.join(missing)}",
+                "Install them: pip install 'vision-tuner[export]'",
+            )
+
+
+def check_backend(formats: Sequence[str]) -> None:
+    """Raise InputError where a format needs Keras to run on TensorFlow."""
+    import keras
+
+    tied = [name for name in formats if "tensorflow" in FORMATS[name].needs]
+    if tied and keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"KERAS_BACKEND=tensorflow, which Keras needs to write {', '.join(tied)}",
+            f"KERAS_BACKEND={keras.backend.backend()}",
+            "Set it for this command (the trained weights are the same)",
+        )
