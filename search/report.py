@@ -14,6 +14,7 @@ from search.paths import StudyPaths
 from search.report_blocks import Section
 from search.report_comparisons import comparisons_section
 from search.report_drawing import png_of
+from search.report_final_sections import errors_section, extras_section
 from search.report_page import Page, html_page, markdown_page
 from search.report_records import StudyRecords, read_study_records
 from search.report_search_sections import (
@@ -42,6 +43,8 @@ SECTIONS = (
     comparisons_section,
     finalists_section,
     ensemble_section,
+    extras_section,
+    errors_section,
     exports_section,
     test_section,
     trials_section,

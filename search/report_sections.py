@@ -1,7 +1,8 @@
 """The sections around the search: answer, data, finalists, ensemble, exports, test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from statistics import mean, stdev
+from typing import Any
 
 from search.live import duration, shown, values_text
 from search.records import Finalist, Metrics
@@ -23,10 +24,13 @@ from search.report_blocks import (
     words,
 )
 from search.report_figures import finalists_picture
+from search.report_final_sections import (
+    calibration_blocks,
+    library_blocks,
+    scores_table,
+)
 from search.report_records import StudyRecords
 from search.report_statistics import wilson_interval
-
-LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
 
 
 def answer_section(records: StudyRecords) -> Section:
@@ -34,17 +38,7 @@ def answer_section(records: StudyRecords) -> Section:
     blocks: list[Block] = [Text(answer(records), "lead"), Tiles(answer_tiles(records))]
     ensemble = records.ensemble
     if ensemble is not None:
-        single = ensemble.best_single
-        rows: list[tuple[str, Metrics]] = [
-            ("ensemble, validation", ensemble.validation),
-            ("ensemble, test", ensemble.test),
-            ("best single, validation", single.validation),
-            ("best single, test", single.test),
-        ]
-        blocks += [
-            metrics_table("model and split", rows),
-            Text(caveat(records), "note"),
-        ]
+        blocks += [scores_table(ensemble), Text(caveat(records), "note")]
     return Section("answer", "The answer", blocks)
 
 
@@ -54,10 +48,10 @@ def answer(records: StudyRecords) -> str:
     if ensemble is not None:
         single = ensemble.best_single
         return (
-            f"The ensemble of {counted(len(ensemble.members), 'finalist')} reaches a"
-            f" test {metric} of {with_interval(records, ensemble.test.get(metric))}."
+            f"The ensemble of {counted(len(ensemble.members), 'network')} reaches a"
+            f" test {metric} of {with_interval(records, 'ensemble', ensemble.test)}."
             f" The best single model, {single.member}, reaches"
-            f" {with_interval(records, single.test.get(metric))}."
+            f" {with_interval(records, 'best_single', single.test)}."
         )
     if records.best:
         best = records.best[0]
@@ -74,13 +68,24 @@ def answer(records: StudyRecords) -> str:
     return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
 
 
-def with_interval(records: StudyRecords, value: float | None) -> str:
-    """Return a test metric, with its interval where it is a fraction of images."""
-    n = records.size("test")
-    if value is None or records.metric != "accuracy" or not n:
-        return shown(value) + (f" (n = {n:,} images)" if n else "")
-    low, high = wilson_interval(value, n)
-    return f"{shown(value)} (95 % interval {low:.4f} to {high:.4f}, n = {n:,} images)"
+def with_interval(records: StudyRecords, model: str, test: Metrics) -> str:
+    """Return a test score with its interval: as recorded, else Wilson's of an accuracy.
+
+    Args:
+        model: `ensemble` or `best_single`.
+    """
+    metric, n = records.metric, records.size("test")
+    value = test.get(metric)
+    recorded = records.ensemble.intervals if records.ensemble else {}
+    interval = recorded.get(model, {}).get(metric)
+    if interval is None and value is not None and metric == "accuracy" and n:
+        interval = wilson_interval(value, n)
+    images = f"n = {n:,} images" if n else ""
+    if interval is None:
+        return shown(value) + (f" ({images})" if images else "")
+    low, high = interval
+    parts = [f"95 % interval {low:.4f} to {high:.4f}", images]
+    return f"{shown(value)} ({', '.join(filter(None, parts))})"
 
 
 def caveat(records: StudyRecords) -> str:
@@ -89,7 +94,12 @@ def caveat(records: StudyRecords) -> str:
         "Members, weights, temperature and threshold were chosen on validation, so"
         " validation numbers are optimistic; the test set was scored afterwards."
     )
-    if records.metric == "accuracy":
+    if records.ensemble is not None and records.ensemble.intervals:
+        text += (
+            " Intervals tell the chance in drawing the test images, not that of"
+            " training."
+        )
+    elif records.metric == "accuracy":
         text += (
             " Intervals (Wilson) tell the chance in drawing the test images, not that"
             " of training; both models saw the same images, so their difference is more"
@@ -129,18 +139,6 @@ def counted(number: int, noun: str) -> str:
     """Return `1 trial`, `3 trials` or `3 classes`."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def metrics_table(title: str, rows: Sequence[tuple[str, Metrics]]) -> Table:
-    """Return metrics of several things, one a row."""
-    names = list(dict.fromkeys(name for _, metrics in rows for name in metrics))
-    heads = [f"{n} ↓" if n in LOWER_IS_BETTER else n for n in names]
-    is_marked = any(name in LOWER_IS_BETTER for name in names)
-    return Table(
-        columns([title], heads),
-        [[words(what), *(score_cell(m.get(n)) for n in names)] for what, m in rows],
-        "↓ lower is better; the others: higher is better." if is_marked else "",
-    )
 
 
 def data_section(records: StudyRecords) -> Section:
@@ -204,7 +202,7 @@ def finalist_row(finalist: Finalist, metric: str) -> list[Cell]:
         count_cell(finalist.epochs),
         count_cell(finalist.parameters),
         time_cell(finalist.seconds),
-        words(finalist.chosen_because),
+        words("; ".join(filter(None, (finalist.chosen_because, finalist.training)))),
     ]
 
 
@@ -249,21 +247,23 @@ def ensemble_section(records: StudyRecords) -> Section | None:
         for member, weight in zip(ensemble.members, ensemble.weights, strict=True)
     ]
     single = ensemble.best_single
-    if records.study.task == "classification":
-        name, values = "Temperature", (ensemble.temperature, single.temperature)
-        use = "divides the logarithm of the probabilities"
-    else:
-        name, values = "Threshold", (ensemble.threshold, single.threshold)
-        use = "makes a pixel foreground"
-    text = (
-        f"{name}, which {use}, fitted on validation: {values[0]:.3f} for the ensemble,"
-        f" {values[1]:.3f} for the best single model ({single.member})."
+    name = "Temperature, which divides the logits"
+    fitted = [(name, ensemble.temperature, single.temperature)]
+    if records.study.task == "segmentation":
+        name = "Threshold, which makes a pixel foreground"
+        fitted.append((name, ensemble.threshold, single.threshold))
+    text = " ".join(
+        f"{name}, fitted on validation: {whole:.3f} for the ensemble, {alone:.3f} for"
+        f" the best single model ({single.member})."
+        for name, whole, alone in fitted
     )
     left = len(records.finalists) - len(rows)
     rest = f" {counted(left, 'finalist')} got no weight." if left > 0 else ""
     caption = f"Share of each member in the averaged probabilities.{rest}"
     table = Table(columns(["member"], ["weight"]), rows, caption)
-    return Section("ensemble", "Ensemble", [table, Text(text)])
+    library = library_blocks(ensemble, records.metric) or [table]
+    blocks = [*library, Text(text), *calibration_blocks(ensemble)]
+    return Section("ensemble", "Ensemble", blocks)
 
 
 def exports_section(records: StudyRecords) -> Section | None:
@@ -305,6 +305,8 @@ def test_section(records: StudyRecords) -> Section:
             Cell(str(number), number),
             words(look["when"]),
             words(", ".join(look["asked"])),
+            words(asked_for(look)),
+            hash_cell(look.get("choices", "–")),
         ]
         for number, look in enumerate(records.looks, start=1)
     ]
@@ -315,6 +317,18 @@ def test_section(records: StudyRecords) -> Section:
     heads = [
         Column("look", "number"),
         Column("when (UTC)"),
-        Column("asked for", "long"),
+        Column("finalists", "long"),
+        Column("options"),
+        Column("choices sealed", "code"),
     ]
     return Section("test", "Looks at the test set", [Text(text), Table(heads, rows)])
+
+
+def asked_for(look: Mapping[str, Any]) -> str:
+    """Return the options of a look at the test set."""
+    options = {key: value for key, value in look.get("options", {}).items() if value}
+    words = [
+        f"{key} {'+'.join(value)}" if isinstance(value, list) else key
+        for key, value in options.items()
+    ]
+    return ", ".join([*words, *(["again"] if look.get("again") else [])]) or "–"

@@ -316,8 +316,9 @@ def test_metrics_equal_the_records(full: Any) -> None:
     page, ensemble = read_page(paths).words(), read_ensemble(paths.ensemble)
     assert ensemble is not None
     single = ensemble.best_single
-    for metrics_of in (ensemble.validation, ensemble.test, single.test):
-        row = " ".join(f"{value:.4f}" for value in metrics_of.values())
+    scored = (ensemble.validation, ensemble.test, single.validation, single.test)
+    for name in ensemble.test:
+        row = " ".join(f"{metrics_of[name]:.4f}" for metrics_of in scored)
         assert row in page
     for finalist in read_records(paths.finalists, Finalist):
         scores = [finalist.validation["accuracy"], finalist.test["accuracy"]]
