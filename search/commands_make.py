@@ -222,7 +222,7 @@ def export(
         typer.Option(
             "--format",
             help="keras, savedmodel, onnx, litert, litert-float16, litert-int8,"
-            " with commas, or all.",
+            " litert-int16, with commas, or all.",
         ),
     ] = "keras",
     data_dir: DataDir = None,
