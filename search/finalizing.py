@@ -148,7 +148,7 @@ class Finalizing:
         self, orders: Sequence[Order], split: str, tta: tuple[str, ...] = ()
     ) -> Predictions:
         """Return member id -> probabilities on a split, memory-mapped."""
-        asked = [replace(o, job="predict", split=split, tta=tta) for o in orders]
+        asked = [replace(o, job="predict", split=split, tta=list(tta)) for o in orders]
         outcomes = run_all(asked, self.executor, lambda progress: None)
         for outcome in outcomes.values():
             if outcome.state != "COMPLETED":

@@ -44,7 +44,7 @@ class Order:
     use_validation: bool = False
     guide: History = field(default_factory=dict)
     soft_targets: str | None = None
-    tta: tuple[str, ...] = ()
+    tta: list[str] = field(default_factory=list)
     lease: str | None = None
 
 
