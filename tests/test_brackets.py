@@ -8,13 +8,13 @@ import pytest
 from search.oracles.brackets import (
     Bracket,
     Promote,
-    Run,
     Start,
     Stop,
     Wait,
     decide,
     plan_brackets,
 )
+from search.oracles.ledger import Ledger, Run
 
 FACTOR = 3
 
@@ -41,7 +41,7 @@ def simulate(
             and sum(run.rung == 0 for run in runs) >= configurations
         )
         running = [run for run in runs if run.state == "RUNNING"]
-        decision = decide(brackets, runs, FACTOR, exhausted)
+        decision = decide(brackets, Ledger(runs), FACTOR, exhausted)
         if isinstance(decision, Stop):
             return runs, promotions, waits
         if isinstance(decision, Wait) or len(running) >= workers:
@@ -159,7 +159,7 @@ def test_a_failed_promotion_is_given_to_the_next_best() -> None:
         Run("2", 0, 0, None, "COMPLETED", 0.1),
         Run("3", 0, 1, "0", "FAILED"),
     ]
-    assert decide(bracket, runs, FACTOR, exhausted=False) == Promote(runs[1])
+    assert decide(bracket, Ledger(runs), FACTOR, exhausted=False) == Promote(runs[1])
 
 
 def test_a_small_space_is_exhausted_and_its_best_reach_the_top() -> None:
@@ -173,7 +173,7 @@ def test_no_worker_waits_while_configurations_are_left() -> None:
     brackets = plan_brackets(27, FACTOR)
     runs: list[Run] = []
     for _ in range(4):
-        decision = decide(brackets, runs, FACTOR, exhausted=False)
+        decision = decide(brackets, Ledger(runs), FACTOR, exhausted=False)
         assert isinstance(decision, Start)
         runs.append(Run(f"{len(runs)}", decision.bracket, 0, None, "RUNNING"))
 
@@ -184,7 +184,7 @@ def test_an_idle_worker_takes_a_promotion_that_is_good_so_far() -> None:
         Run(f"{index}", 0, 0, None, "COMPLETED", index / 10) for index in range(3)
     ]
     running = Run("3", 0, 0, None, "RUNNING")
-    decision = decide(bracket, [*finished, running], FACTOR, exhausted=False)
+    decision = decide(bracket, Ledger([*finished, running]), FACTOR, exhausted=False)
     assert decision == Promote(finished[2])
     too_few = [*finished[:2], running, replace(running, run_id="4")]
-    assert decide(bracket, too_few, FACTOR, exhausted=False) == Wait()
+    assert decide(bracket, Ledger(too_few), FACTOR, exhausted=False) == Wait()

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from search.errors import InputError
+from search.oracles.asynchronous import plan_halving
 from search.oracles.brackets import plan_brackets
 from search.studies import Study, suggestion
 
@@ -16,6 +17,8 @@ from search.studies import Study, suggestion
 ORACLES = {
     "random": ("search.oracles.random_search", "RandomSearch"),
     "grid": ("keras_tuner.oracles", "GridSearchOracle"),
+    "bayesian": ("search.oracles.bayesian", "BayesianOptimization"),
+    "bohb": ("search.oracles.bohb", "Bohb"),
     "hyperband": ("search.oracles.hyperband", "Hyperband"),
     "kt-hyperband": ("keras_tuner.oracles", "HyperbandOracle"),
     "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
@@ -61,6 +64,9 @@ def make_oracle(study: Study, hyperparameters: Any) -> Any:
     if study.tuner == "hyperband":
         brackets = plan_brackets(study.epochs, FACTOR, study.trials)
         budget = {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
+    elif study.tuner == "bohb":
+        plan = plan_halving(study.epochs, FACTOR, study.trials)
+        budget = {"max_epochs": study.epochs, "factor": FACTOR, "plan": plan}
     elif study.tuner == "kt-hyperband":
         budget = {"max_epochs": study.epochs, "factor": FACTOR}
     oracle = oracle_class(
@@ -84,7 +90,10 @@ def planned(study: Study) -> tuple[int, int] | None:
             sum(bracket.sizes[0] for bracket in brackets),
             sum(bracket.total_epochs for bracket in brackets),
         )
-    if study.tuner in ("random", "kt-bayesian"):
+    if study.tuner == "bohb":
+        plan = plan_halving(study.epochs, FACTOR, study.trials)
+        return plan.bracket.sizes[0], plan.epochs
+    if study.tuner in ("random", "bayesian", "kt-bayesian"):
         trials = study.trials or DEFAULT_TRIALS
         return trials, trials * study.epochs
     return None

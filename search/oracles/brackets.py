@@ -7,7 +7,8 @@ already certain, or where a worker would otherwise be idle.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+
+from search.oracles.ledger import Ledger, Run
 
 DRAWS_PER_PLACE = 10
 
@@ -27,18 +28,6 @@ class Bracket:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One configuration at one rung; INFEASIBLE ones were never trained."""
-
-    run_id: str
-    bracket: int
-    rung: int
-    parent: str | None
-    state: Literal["RUNNING", "COMPLETED", "FAILED", "INFEASIBLE"]
-    score: float | None = None
-
-
-@dataclass(frozen=True)
 class Start:
     """Start a new configuration in a bracket."""
 
@@ -47,9 +36,14 @@ class Start:
 
 @dataclass(frozen=True)
 class Promote:
-    """Continue the configuration of `run` at the next rung of its bracket."""
+    """Continue the configuration of `run` at the next rung of its bracket.
+
+    Attributes:
+        epochs: to reach, where they are fewer than the rung's.
+    """
 
     run: Run
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def cut_bracket(bracket: Bracket, size: int, factor: int) -> Bracket:
 
 
 def decide(
-    brackets: Sequence[Bracket], runs: Sequence[Run], factor: int, exhausted: bool
+    brackets: Sequence[Bracket], ledger: Ledger, factor: int, exhausted: bool
 ) -> Decision:
     """Return what a free worker should do.
 
@@ -122,138 +116,94 @@ def decide(
     far, rather than an idle worker.
 
     Args:
-        runs: with scores that are better the larger they are.
+        ledger: runs, with scores that are better the larger they are.
         exhausted: no new configuration can be drawn from the space.
     """
     rungs = [
         (bracket, rung)
         for bracket in range(len(brackets))
         for rung in range(len(brackets[bracket].sizes) - 1)
+        if ledger.at(bracket, rung).waiting
     ]
     rungs.sort(key=lambda place: (-brackets[place[0]].epochs[place[1]], place))
     for bracket, rung in rungs:
-        run = certain_promotion(brackets, runs, bracket, rung, exhausted)
+        run = certain_promotion(brackets[bracket], ledger, bracket, rung, exhausted)
         if run is not None:
             return Promote(run)
     for bracket in range(len(brackets)):
-        if not is_filled(brackets, runs, bracket, exhausted):
+        if not exhausted and places_below(brackets[bracket], ledger, bracket):
             return Start(bracket)
     for bracket, rung in rungs:
-        run = eager_promotion(brackets, runs, bracket, rung, factor)
+        run = eager_promotion(brackets[bracket], ledger, bracket, rung, factor)
         if run is not None:
             return Promote(run)
-    return Wait() if any(run.state == "RUNNING" for run in runs) else Stop()
+    return Wait() if ledger.is_running else Stop()
 
 
-def at_rung(runs: Sequence[Run], bracket: int, rung: int) -> list[Run]:
-    """Return the runs of one rung."""
-    return [run for run in runs if (run.bracket, run.rung) == (bracket, rung)]
-
-
-def is_filled(
-    brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int, exhausted: bool
-) -> bool:
-    """Return whether all configurations of a bracket have been started."""
-    return exhausted or not places_below(brackets, runs, bracket)
-
-
-def places_below(brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int) -> int:
+def places_below(bracket: Bracket, ledger: Ledger, index: int) -> int:
     """Return how many configurations a bracket may still start.
 
     Infeasible ones are replaced, up to `DRAWS_PER_PLACE` draws a place: a space of
     nothing else must end, too.
     """
-    started = at_rung(runs, bracket, 0)
-    size = brackets[bracket].sizes[0]
-    feasible = sum(run.state != "INFEASIBLE" for run in started)
-    return max(0, min(size - feasible, DRAWS_PER_PLACE * size - len(started)))
+    rung = ledger.at(index, 0)
+    size = bracket.sizes[0]
+    feasible = rung.started - rung.infeasible
+    return max(0, min(size - feasible, DRAWS_PER_PLACE * size - rung.started))
 
 
-def candidates(runs: Sequence[Run], bracket: int, rung: int) -> list[Run]:
-    """Return the finished runs of a rung not yet promoted, best first."""
-    promoted = {run.parent for run in at_rung(runs, bracket, rung + 1)}
-    finished = [
-        run
-        for run in at_rung(runs, bracket, rung)
-        if run.state == "COMPLETED" and run.run_id not in promoted
-    ]
-    return sorted(finished, key=lambda run: (-(run.score or 0.0), run.run_id))
-
-
-def may_be_promoted(brackets: Sequence[Bracket], runs: Sequence[Run]) -> set[str]:
-    """Return the ids of finished runs for which a higher rung still has a place."""
-    return {
-        run.run_id
-        for bracket, of in enumerate(brackets)
-        for rung in range(len(of.sizes) - 1)
-        if open_places(brackets, runs, bracket, rung + 1) > 0
-        for run in candidates(runs, bracket, rung)
-    }
-
-
-def open_places(
-    brackets: Sequence[Bracket], runs: Sequence[Run], bracket: int, rung: int
-) -> int:
+def open_places(bracket: Bracket, ledger: Ledger, index: int, rung: int) -> int:
     """Return how many may still be promoted to `rung`.
 
     A configuration that fails, here or at a higher rung, frees its place.
     """
-    alive = [run for run in at_rung(runs, bracket, rung) if not is_lost(run, runs)]
-    return brackets[bracket].sizes[rung] - len(alive)
-
-
-def is_lost(run: Run, runs: Sequence[Run]) -> bool:
-    """Return whether a run, or what it was promoted to, has failed."""
-    if run.state in ("FAILED", "INFEASIBLE"):
-        return True
-    promoted = [other for other in runs if other.parent == run.run_id]
-    return any(is_lost(other, runs) for other in promoted)
+    return bracket.sizes[rung] - ledger.at(index, rung).alive
 
 
 def still_to_come(
-    brackets: Sequence[Bracket],
-    runs: Sequence[Run],
-    bracket: int,
-    rung: int,
-    exhausted: bool,
+    bracket: Bracket, ledger: Ledger, index: int, rung: int, exhausted: bool
 ) -> int:
     """Return how many more results a rung may yet see."""
-    running = sum(run.state == "RUNNING" for run in at_rung(runs, bracket, rung))
+    running = len(ledger.at(index, rung).running)
     if rung == 0:
-        if is_filled(brackets, runs, bracket, exhausted):
-            return running
-        return running + places_below(brackets, runs, bracket)
-    below = len(candidates(runs, bracket, rung - 1)) + still_to_come(
-        brackets, runs, bracket, rung - 1, exhausted
-    )
-    return running + min(below, open_places(brackets, runs, bracket, rung))
+        new = 0 if exhausted else places_below(bracket, ledger, index)
+        return running + new
+    waiting = len(ledger.at(index, rung - 1).waiting)
+    below = waiting + still_to_come(bracket, ledger, index, rung - 1, exhausted)
+    return running + min(below, open_places(bracket, ledger, index, rung))
 
 
 def certain_promotion(
-    brackets: Sequence[Bracket],
-    runs: Sequence[Run],
-    bracket: int,
-    rung: int,
-    exhausted: bool,
+    bracket: Bracket, ledger: Ledger, index: int, rung: int, exhausted: bool
 ) -> Run | None:
     """Return a run that is among the best of its rung whatever is still to come."""
-    waiting = candidates(runs, bracket, rung)
-    places = open_places(brackets, runs, bracket, rung + 1)
-    coming = still_to_come(brackets, runs, bracket, rung, exhausted)
-    return waiting[0] if waiting and coming < places else None
+    places = open_places(bracket, ledger, index, rung + 1)
+    if places <= still_to_come(bracket, ledger, index, rung, exhausted):
+        return None
+    return best_waiting(ledger, index, rung)
 
 
 def eager_promotion(
-    brackets: Sequence[Bracket],
-    runs: Sequence[Run],
-    bracket: int,
-    rung: int,
-    factor: int,
+    bracket: Bracket, ledger: Ledger, index: int, rung: int, factor: int
 ) -> Run | None:
     """Return a run in the top 1/factor of what its rung has seen so far."""
-    waiting = candidates(runs, bracket, rung)
-    if not waiting or open_places(brackets, runs, bracket, rung + 1) <= 0:
+    if open_places(bracket, ledger, index, rung + 1) <= 0:
         return None
-    finished = [run for run in at_rung(runs, bracket, rung) if run.state == "COMPLETED"]
-    better = sum((run.score or 0.0) > (waiting[0].score or 0.0) for run in finished)
-    return waiting[0] if better < len(finished) // factor else None
+    return top_share(ledger, index, rung, factor)
+
+
+def best_waiting(ledger: Ledger, index: int, rung: int) -> Run | None:
+    """Return the best run of a rung that was not promoted."""
+    waiting = ledger.at(index, rung).waiting
+    return ledger.runs[waiting[0][1]] if waiting else None
+
+
+def top_share(ledger: Ledger, index: int, rung: int, factor: int) -> Run | None:
+    """Return the best run not promoted, where it is in its rung's top 1/factor.
+
+    Runs that failed after their promotion leave their place in the top to the next.
+    """
+    at = ledger.at(index, rung)
+    if not at.waiting or at.better_than(at.waiting[0]) >= len(at.finished) // factor:
+        return None
+    return best_waiting(ledger, index, rung)

@@ -5,31 +5,23 @@ values name the trial it continues (`tuner/trial_id`) and the epochs to reach.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-import keras_tuner
-
+from search.oracles import brackets as schedule
 from search.oracles.brackets import (
     Bracket,
+    Decision,
     Promote,
-    Run,
     Start,
     Wait,
-    decide,
-    may_be_promoted,
     plan_brackets,
 )
+from search.oracles.ledger import Ledger, Run, Standing
+from search.oracles.memory import RememberingOracle, Values
 from search.oracles.sampling import new_values
 
-# keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.
-STATES: dict[str, Literal["COMPLETED", "FAILED", "INFEASIBLE"]] = {
-    "COMPLETED": "COMPLETED",
-    "FAILED": "FAILED",
-    "INVALID": "INFEASIBLE",
-}
 
-
-class Hyperband(keras_tuner.Oracle):
+class Hyperband(RememberingOracle):
     """Successive halving over several trade-offs of epochs against configurations.
 
     Args:
@@ -50,36 +42,62 @@ class Hyperband(keras_tuner.Oracle):
         self.max_epochs = max_epochs
         self.factor = factor
         self.brackets = list(brackets or plan_brackets(max_epochs, factor))
+        self.ledger = Ledger()
+        self._roots = 0
         self._exhausted = False
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return values and status, as keras-tuner asks for them."""
-        decision = decide(self.brackets, self._runs(), self.factor, self._exhausted)
+        for news_id, trial, standing in self.news():
+            self.hear(news_id, trial, standing)
+        decision = self.decide()
         if isinstance(decision, Start):
-            values = self._new_values()
+            values = self.requested() or self.new_values()
             if values is None:
                 self._exhausted = True
-                return self.populate_space(trial_id)
-            return self._running(values, decision.bracket, 0, None)
+                decision = self.decide()
+            else:
+                return self.running(values, decision.bracket, 0, None)
         if isinstance(decision, Promote):
-            run = decision.run
-            parent = self.trials[run.run_id].hyperparameters.values
-            return self._running(
-                knobs_of(parent), run.bracket, run.rung + 1, run.run_id
-            )
+            return self.promoted(decision)
         return {"status": "IDLE" if isinstance(decision, Wait) else "STOPPED"}
 
-    def _new_values(self) -> dict[str, Any] | None:
-        roots = [
-            knobs_of(trial.hyperparameters.values)
-            for trial in self.trials.values()
-            if "tuner/trial_id" not in trial.hyperparameters.values
-        ]
-        return new_values(self.hyperparameters, self.seed, len(roots), roots)
+    def decide(self) -> Decision:
+        """Return what a free worker should do."""
+        return schedule.decide(self.brackets, self.ledger, self.factor, self._exhausted)
 
-    def _running(
-        self, knobs: dict[str, Any], bracket: int, rung: int, parent: str | None
+    def new_values(self) -> Values | None:
+        """Return a configuration that was not tried, None where there is none."""
+        return new_values(self.encoding, self.seed, self._roots, self.is_new)
+
+    def hear(self, trial_id: str, trial: Any, standing: Standing) -> None:
+        """Record that a trial has started or ended."""
+        values = trial.hyperparameters.values
+        is_known = trial_id in self.ledger.runs
+        run = Run(
+            run_id=trial_id,
+            bracket=values["tuner/bracket"],
+            rung=values["tuner/round"],
+            parent=values.get("tuner/trial_id"),
+            state=standing,
+            score=self.signed_score(trial),
+        )
+        self._roots += not is_known and run.parent is None
+        self.ledger.record(run)
+
+    def promoted(self, decision: Promote) -> dict[str, Any]:
+        """Return the answer that continues a trial."""
+        run = decision.run
+        values = knobs_of(self.trials[run.run_id].hyperparameters.values)
+        answer = self.running(values, run.bracket, run.rung + 1, run.run_id)
+        if decision.epochs is not None:
+            answer["values"]["tuner/epochs"] = decision.epochs
+        return answer
+
+    def running(
+        self, knobs: Values, bracket: int, rung: int, parent: str | None
     ) -> dict[str, Any]:
+        """Return the answer that trains a configuration to a rung."""
         epochs = (0, *self.brackets[bracket].epochs)
         values = knobs | {
             "tuner/epochs": epochs[rung + 1],
@@ -91,27 +109,6 @@ class Hyperband(keras_tuner.Oracle):
             values["tuner/trial_id"] = parent
         return {"status": "RUNNING", "values": values}
 
-    def _runs(self) -> list[Run]:
-        sign = 1 if self.objective.direction == "max" else -1
-        runs = []
-        for trial_id, trial in self.trials.items():
-            values = trial.hyperparameters.values
-            runs.append(
-                Run(
-                    run_id=trial_id,
-                    bracket=values["tuner/bracket"],
-                    rung=values["tuner/round"],
-                    parent=values.get("tuner/trial_id"),
-                    state=STATES.get(trial.status, "RUNNING"),
-                    score=None if trial.score is None else sign * trial.score,
-                )
-            )
-        return runs
-
-    def may_go_on(self) -> set[str]:
-        """Return the ids of finished trials that may still be promoted."""
-        return may_be_promoted(self.brackets, self._runs())
-
     def get_state(self) -> dict[str, Any]:
         """Return the state as plain values."""
         state: dict[str, Any] = super().get_state()
@@ -120,9 +117,11 @@ class Hyperband(keras_tuner.Oracle):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over a state of `get_state`."""
         super().set_state(state)
+        self.ledger = Ledger()
+        self._roots = 0
         self._exhausted = state["exhausted"]
 
 
-def knobs_of(values: dict[str, Any]) -> dict[str, Any]:
+def knobs_of(values: Values) -> Values:
     """Return the values without keras-tuner's own entries."""
     return {k: v for k, v in values.items() if not k.startswith("tuner/")}

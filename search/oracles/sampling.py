@@ -5,54 +5,65 @@ same; and streams of different seeds are independent (keras-tuner's are shifted 
 of each other).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.stats import qmc
 
+from search.oracles.encoding import Array, Encoding
+
+Values = dict[str, Any]
 ATTEMPTS = 1000
+# Configurations of a Sobol sequence, which cover the space more evenly than chance;
+# the later ones are independent draws.
+EVEN = 64
 
 
 def new_values(
-    space: Any, seed: int, number: int, tried: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """Return the values of configuration `number`, unlike all in `tried`.
+    encoding: Encoding, seed: int, number: int, is_new: Callable[[Values], bool]
+) -> Values | None:
+    """Return the values of configuration `number`, one that has not been tried.
 
     Configuration 0 is the default one: the baseline everybody asks for.
-
-    Args:
-        space: declared `keras_tuner.HyperParameters`.
 
     Returns:
         None where `ATTEMPTS` draws found nothing new: the space is exhausted.
     """
-    known = {tuple(sorted(values.items())) for values in tried}
     for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng([seed, number, attempt])
-        is_default = number == 0 and attempt == 0
-        values = default_values(space) if is_default else random_values(space, rng)
-        if tuple(sorted(values.items())) not in known:
+        if attempt == 0 and number == 0:
+            values = default_values(encoding.knobs)
+        elif attempt == 0 and number <= EVEN:
+            values = encoding.values(
+                even_positions(seed, len(encoding.knobs))[number - 1]
+            )
+        else:
+            rng = np.random.default_rng([seed, number, attempt])
+            values = encoding.values(rng.random(len(encoding.knobs)))
+        if is_new(values):
             return values
     return None
 
 
-def random_values(space: Any, rng: np.random.Generator) -> dict[str, Any]:
+@lru_cache(maxsize=8)
+def even_positions(seed: int, knobs: int) -> Array:
+    """Return the first positions of a scrambled Sobol sequence, (EVEN, knobs)."""
+    sobol = qmc.Sobol(max(1, knobs), scramble=True, rng=np.random.default_rng([seed]))
+    result: Array = sobol.random(EVEN)
+    return result
+
+
+def random_values(space: Any, rng: np.random.Generator) -> Values:
     """Draw every active knob from its range, log-uniform where the knob says so."""
-    import keras_tuner
-
-    drawn = keras_tuner.HyperParameters()
-    for knob in space.space:
-        drawn.merge([knob])
-        if drawn.is_active(knob):
-            drawn.values[knob.name] = knob.prob_to_value(rng.random())
-    return dict(drawn.values)
+    encoding = Encoding(space)
+    return encoding.values(rng.random(len(encoding.knobs)))
 
 
-def default_values(space: Any) -> dict[str, Any]:
-    """Return the default of every active knob."""
-    import keras_tuner
-
-    defaults = keras_tuner.HyperParameters()
-    for knob in space.space:
-        defaults.merge([knob])
-    return dict(defaults.values)
+def default_values(knobs: Any) -> Values:
+    """Return the default of every active knob, in the order they are declared."""
+    values: Values = {}
+    for knob in knobs:
+        if all(condition.is_active(values) for condition in knob.conditions):
+            values[knob.name] = knob.default
+    return values

@@ -1,0 +1,78 @@
+"""Asynchronous successive halving whose new configurations come from a model.
+
+After Falkner et al. 2018 (BOHB) and Klein et al. 2020 (a Gaussian process in place of
+the density estimate, and no waiting for rungs). One process models all rungs: two
+configurations are compared at the highest rung both have reached.
+"""
+
+from typing import Any
+
+from search.oracles.asynchronous import Plan, decide, plan_halving
+from search.oracles.brackets import Decision
+from search.oracles.guided import GuidedOracle
+from search.oracles.hyperband import Hyperband, knobs_of
+from search.oracles.ledger import Run
+from search.oracles.memory import Values
+from search.oracles.surrogate import Known
+
+
+class Bohb(Hyperband, GuidedOracle):
+    """Start what the model expects most of; continue the best third of each rung.
+
+    Args:
+        max_epochs: of one trial.
+        factor: of the trials of a rung, one in `factor` goes on.
+        plan: from `plan_halving`; None = what one sweep of Hyperband costs.
+    """
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_epochs: int = 81,
+        factor: int = 3,
+        plan: Plan | None = None,
+        **oracle_options: Any,
+    ) -> None:
+        self.plan = plan or plan_halving(max_epochs, factor)
+        self._knobs: dict[str, Values] = {}
+        super().__init__(
+            objective=objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            brackets=[self.plan.bracket],
+            **oracle_options,
+        )
+
+    def decide(self) -> Decision:
+        """Return what a free worker should do."""
+        return decide(self.plan, self.ledger, self.factor, self._exhausted)
+
+    def new_values(self) -> Values | None:
+        """Return a configuration that was not tried, None where there is none."""
+        return self.propose(self._roots, self.known())
+
+    def known(self) -> Known:
+        """Return the configurations, best first, and what failed or is pending."""
+        reached: dict[str, Run] = {}
+        failed: list[Values] = []
+        for run in self.ledger.runs.values():
+            if run.state == "COMPLETED":
+                reached.pop(run.parent or "", None)
+                reached[run.run_id] = run
+            elif run.state in ("FAILED", "INFEASIBLE"):
+                failed.append(self.values_of(run))
+        pending = [
+            self.values_of(run)
+            for run in self.ledger.runs.values()
+            if run.state == "RUNNING" and run.rung == 0
+        ]
+        best = sorted(reached.values(), key=lambda run: (-run.rung, run.place))
+        ranked = [self.values_of(run) for run in best]
+        return Known(ranked, failed, pending)
+
+    def values_of(self, run: Run) -> Values:
+        """Return the knobs of a run."""
+        if run.run_id not in self._knobs:
+            values = self.trials[run.run_id].hyperparameters.values
+            self._knobs[run.run_id] = knobs_of(values)
+        return self._knobs[run.run_id]

@@ -1,0 +1,89 @@
+"""What our oracles share: which configurations they asked for, and what became of them.
+
+A keras-tuner oracle holds every trial; going through all of them at every question
+would make long searches slow, so each trial is looked at again only until it has ended.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras_tuner
+
+from search.oracles.encoding import Encoding, configuration_key
+from search.oracles.ledger import Standing
+
+Values = dict[str, Any]
+# keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.
+STATES: dict[str, Standing] = {
+    "COMPLETED": "COMPLETED",
+    "FAILED": "FAILED",
+    "INVALID": "INFEASIBLE",
+}
+
+
+class RememberingOracle(keras_tuner.Oracle):
+    """An oracle that knows its configurations and tells news of its trials.
+
+    Attributes:
+        first: configurations to try before any other, in order; see `--start-from`.
+        earlier: configurations of earlier studies with their scores.
+    """
+
+    def __init__(
+        self,
+        objective: Any = None,
+        first: list[Values] | None = None,
+        earlier: list[tuple[Values, float]] | None = None,
+        **oracle_options: Any,
+    ) -> None:
+        super().__init__(objective=objective, **oracle_options)
+        self.first = list(first or [])
+        self.earlier = list(earlier or [])
+        self._standings: dict[str, Standing] = {}
+        self._tried: set[tuple[tuple[str, Any], ...]] = set()
+        self._encoding: Encoding | None = None
+
+    @property
+    def sign(self) -> int:
+        """Return what makes scores better the larger they are."""
+        return 1 if self.objective.direction == "max" else -1
+
+    @property
+    def encoding(self) -> Encoding:
+        """Return the encoding of the space, which a plain Tuner may extend."""
+        if self._encoding is None or len(self._encoding.knobs) != len(
+            self.hyperparameters.space
+        ):
+            self._encoding = Encoding(self.hyperparameters)
+        return self._encoding
+
+    def news(self) -> Iterator[tuple[str, Any, Standing]]:
+        """Go through the trials that are new or have ended since the last call."""
+        for trial_id, trial in self.trials.items():
+            before = self._standings.get(trial_id)
+            if before is not None and before != "RUNNING":
+                continue
+            now: Standing = STATES.get(trial.status, "RUNNING")
+            if now != before:
+                self._standings[trial_id] = now
+                self._tried.add(configuration_key(trial.hyperparameters.values))
+                yield trial_id, trial, now
+
+    def is_new(self, values: Values) -> bool:
+        """Return whether a configuration has not been asked for."""
+        return configuration_key(values) not in self._tried
+
+    def requested(self) -> Values | None:
+        """Return the next configuration the user asked for that has not been tried."""
+        return next((values for values in self.first if self.is_new(values)), None)
+
+    def signed_score(self, trial: Any) -> float | None:
+        """Return the score, better the larger."""
+        return None if trial.score is None else self.sign * float(trial.score)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over a state of `get_state`; the trials are read anew."""
+        super().set_state(state)
+        self._standings.clear()
+        self._tried.clear()
+        self._encoding = None
