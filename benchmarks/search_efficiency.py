@@ -1,0 +1,141 @@
+"""Which tuner finds the best configuration at the same cost? One command:
+
+    python -m benchmarks.search_efficiency
+
+replays recorded learning curves (benchmarks/tables.py) through our tuners,
+keras-tuner's and Optuna's, and writes `docs/tuners.png`, the table of
+`docs/tuners-measured.md` and `benchmarks/records/search_efficiency.json`. Every replay
+is a cell, kept in a cache: the command goes on where it was stopped, and `--shard 0/2`
+and `--shard 1/2` share the cells between two processes.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import benchmarks.one_thread  # noqa: F401
+from benchmarks.peers import PEERS, replay_peer
+from benchmarks.replay import replay
+from benchmarks.tables import Mapping, Table, read_tables
+
+RECORDS = Path(__file__).parent / "records"
+OURS = ("bohb", "hyperband", "bayesian", "random")
+STOCK = ("kt-random", "kt-hyperband")
+MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
+MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
+SEEDS, LONG_SEEDS = 20, 5
+LONG, SHORT = 100, 30
+# Stock BayesianOptimization takes seconds a proposal.
+SLOW = "kt-bayesian"
+SLOW_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One replay; `equivalents` is its budget in full trainings."""
+
+    tuner: str
+    table: str
+    mapping: Mapping
+    seed: int
+    workers: int = 1
+    failing: float = 0.0
+    equivalents: int = SHORT
+
+    @property
+    def key(self) -> str:
+        return "|".join(str(value) for value in asdict(self).values())
+
+
+def all_cells(tables: list[str]) -> Iterator[Cell]:
+    """Yield every cell, seed by seed, so that a cut run is balanced."""
+    for seed in range(SEEDS):
+        length = LONG if seed < LONG_SEEDS else SHORT
+        for table in tables:
+            for mapping in MAPPINGS:
+                for tuner in (*OURS, *STOCK, *PEERS):
+                    yield Cell(tuner, table, mapping, seed, equivalents=length)
+                yield Cell("bohb", table, mapping, seed, failing=0.2)
+                if seed < LONG_SEEDS:
+                    for tuner in ("bohb", "hyperband", "kt-hyperband"):
+                        yield Cell(tuner, table, mapping, seed, workers=4)
+    for seed in range(SLOW_SEEDS):
+        for table in tables:
+            for mapping in MAPPINGS:
+                yield Cell(SLOW, table, mapping, seed)
+
+
+def run_cell(cell: Cell, table: Table) -> dict[str, Any]:
+    """Replay a cell and return what is recorded of it."""
+    started = time.process_time()
+    run = replay_peer if cell.tuner in PEERS else replay
+    clock = run(
+        table,
+        cell.tuner,
+        mapping=cell.mapping,
+        seed=cell.seed,
+        workers=cell.workers,
+        failing=cell.failing,
+        budget=cell.equivalents * table.epochs,
+    )
+    marks = [mark for mark in MARKS if mark <= cell.equivalents]
+    regrets = [
+        table.regret(clock.scores[min(len(clock.scores), mark * table.epochs) - 1])
+        for mark in marks
+    ]
+    return asdict(cell) | {
+        "regret": [round(regret, 5) for regret in regrets],
+        "epochs": len(clock.scores),
+        "idle": clock.idle / max(1.0, clock.idle + clock.busy),
+        "seconds": round(time.process_time() - started, 2),
+    }
+
+
+def read_cache() -> dict[str, dict[str, Any]]:
+    """Return the recorded cells of all shards."""
+    found = {}
+    for path in sorted(RECORDS.glob("cells*.jsonl")):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            fields = {key: record[key] for key in Cell.__dataclass_fields__}
+            found[Cell(**fields).key] = record
+    return found
+
+
+def run_all(tables: dict[str, Table], shard: int, shards: int) -> None:
+    """Run every cell of a shard that is not in the cache."""
+    done = read_cache()
+    cells = list(all_cells(list(tables)))[shard::shards]
+    path = RECORDS / f"cells-{shard}-of-{shards}.jsonl"
+    for cell in cells:
+        if cell.key in done:
+            continue
+        record = run_cell(cell, tables[cell.table])
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        print(cell.key, record["regret"][-1], f"{record['seconds']} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shard", default="0/1", help="which share of the cells: i/n")
+    parser.add_argument(
+        "--only", default="", help="only tables with this in their name"
+    )
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    tables = {
+        table.name: table for table in read_tables() if options.only in table.name
+    }
+    RECORDS.mkdir(exist_ok=True)
+    if not options.report:
+        shard, shards = (int(part) for part in options.shard.split("/"))
+        run_all(tables, shard, shards)
+
+
+if __name__ == "__main__":
+    main()

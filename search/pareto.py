@@ -1,0 +1,136 @@
+"""Several objectives: what is measured besides the score, and which trials are best.
+
+A trial is on the front where no other is at least as good in every objective and better
+in one (Deb et al. 2002, NSGA-II, whose order of fronts and crowding is used here).
+"""
+
+import math
+from collections.abc import Sequence
+
+from search.errors import InputError
+from search.records import Direction, Trial
+from search.studies import Study
+
+# Quantities of the network itself; every other objective is a key of Keras' logs.
+COSTS = ("latency_ms", "parameters", "flops")
+Point = tuple[float, ...]
+
+
+def direction_of(objective: str) -> Direction:
+    """Return whether an objective is better the larger or the smaller."""
+    words = ("loss", "error", "latency_ms", "parameters", "flops")
+    return "min" if any(word in objective for word in words) else "max"
+
+
+def checked_objectives(objectives: Sequence[str]) -> list[str]:
+    """Return the objectives, the first of them the score of a trial.
+
+    Raises:
+        InputError: the first is no validation metric, one is neither that nor a cost, or
+            one is named twice.
+    """
+    remedy = "Name a metric such as val_accuracy first, then others"
+    for place, name in enumerate(objectives):
+        is_metric = name.startswith("val_") and name.isidentifier()
+        if not is_metric and (place == 0 or name not in COSTS):
+            kinds = "val_…" if place == 0 else f"val_… or {', '.join(COSTS)}"
+            raise InputError(f"--objective {kinds}", repr(name), remedy)
+        if name in objectives[:place]:
+            raise InputError("each --objective once", f"{name} twice", remedy)
+    return list(objectives)
+
+
+def value_of(trial: Trial, objective: str) -> float | None:
+    """Return a trial's value of an objective: of the network, or at its best epoch."""
+    if objective == "parameters":
+        return trial.parameters
+    if objective in COSTS:
+        return trial.measured.get(objective)
+    curve = trial.history.get(objective, [])
+    best = trial.best_epoch
+    return curve[best - 1] if best is not None and best <= len(curve) else None
+
+
+def objectives_of(study: Study) -> list[str]:
+    """Return all objectives of a study, the score first."""
+    return [study.objective, *study.further_objectives]
+
+
+def point_of(trial: Trial, study: Study) -> Point | None:
+    """Return a trial's objectives, each better the larger; None without a score."""
+    if trial.score is None:
+        return None
+    sign = 1.0 if study.direction == "max" else -1.0
+    others = [
+        signed(value_of(trial, name), direction_of(name))
+        for name in study.further_objectives
+    ]
+    return (sign * trial.score, *others)
+
+
+def signed(value: float | None, direction: Direction) -> float:
+    """Return a value that is better the larger; the worst where there is none."""
+    if value is None:
+        return -math.inf
+    return float(value) if direction == "max" else -float(value)
+
+
+def front(trials: Sequence[Trial], study: Study) -> list[str]:
+    """Return the ids of the trials that no other dominates, best score first.
+
+    With one objective there is no front, and the list is empty.
+    """
+    if not study.further_objectives:
+        return []
+    points = {
+        trial.trial_id: point
+        for trial in trials
+        if trial.state != "FAILED" and (point := point_of(trial, study)) is not None
+    }
+    best = [
+        name
+        for name, point in points.items()
+        if not any(dominates(other, point) for other in points.values())
+    ]
+    return sorted(best, key=lambda name: (tuple(-x for x in points[name]), name))
+
+
+def dominates(left: Point, right: Point) -> bool:
+    """Return whether `left` is nowhere worse than `right` and somewhere better."""
+    return left != right and all(a >= b for a, b in zip(left, right, strict=True))
+
+
+def best_first(points: Sequence[Point]) -> list[int]:
+    """Return the places of points, front by front, the least crowded of a front first.
+
+    With one objective this is the order of the values.
+    """
+    order: list[int] = []
+    left = list(range(len(points)))
+    while left:
+        layer = [
+            i for i in left if not any(dominates(points[j], points[i]) for j in left)
+        ]
+        space = crowding([points[i] for i in layer])
+        order += [i for _, i in sorted(zip((-s for s in space), layer, strict=True))]
+        left = [i for i in left if i not in set(layer)]
+    return order
+
+
+def crowding(points: Sequence[Point]) -> list[float]:
+    """Return the distance between each point's neighbours, summed over objectives.
+
+    The best and the worst of each objective have none on one side: infinite.
+    """
+    result = [0.0] * len(points)
+    for axis in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda i: points[i][axis])
+        values = [points[i][axis] for i in order]
+        finite = [value for value in values if math.isfinite(value)]
+        spread = (finite[-1] - finite[0]) if finite else 0.0
+        for place, i in enumerate(order):
+            if place in (0, len(order) - 1):
+                result[i] = math.inf
+            elif spread and all(map(math.isfinite, values[place - 1 : place + 2])):
+                result[i] += (values[place + 1] - values[place - 1]) / spread
+    return result
