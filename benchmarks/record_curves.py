@@ -25,7 +25,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from hypermodels import optimizers
 from hypermodels.convnet import Convnet
 from search.datasets import prepare
 from search.oracles.sampling import random_values
@@ -53,14 +52,27 @@ class SmallConvnet(Convnet):
         hp.Choice("augmentation", ["none", "flip"])
         hp.Choice("batch_size", [32, 64, 128], default=64)
         hp.Choice("label_smoothing", [0.0, 0.1])
-        optimizers.draw_optimizer(
-            hp, ["adamw", "sgd"], learning_rate=3e-3, sgd_learning_rate=5e-2
-        )
+        hp.Choice("optimizer", ["adamw", "sgd"])
+        with hp.conditional_scope("optimizer", ["adamw"]):
+            draw_log(hp, "learning_rate", 1.5e-4, 6e-2, 3e-3)
+            draw_log(hp, "weight_decay", 1e-4, 1e-1, 1e-2)
+        with hp.conditional_scope("optimizer", ["sgd"]):
+            draw_log(hp, "sgd_learning_rate", 2.5e-3, 1.0, 5e-2)
+            draw_log(hp, "sgd_weight_decay", 1e-5, 1e-2, 5e-4)
+        hp.Choice("schedule", ["cosine", "constant", "step", "one_cycle"])
+        with hp.conditional_scope("schedule", ["cosine", "constant", "step"]):
+            hp.Choice("warmup_fraction", [0.0, 0.05, 0.1], default=0.05)
 
     def network(self, values: dict[str, Any], images: Any) -> Any:
         rest = kt.HyperParameters()
         super().draw(rest)
         return super().network(rest.values | FIXED | values, images)
+
+
+def draw_log(
+    hp: kt.HyperParameters, name: str, least: float, most: float, default: float
+) -> None:
+    hp.Float(name, least, most, sampling="log", default=default)
 
 
 def declared_space() -> kt.HyperParameters:

@@ -27,6 +27,7 @@ import keras_tuner
 import numpy as np
 
 import hypermodels
+from search.oracles.encoding import Encoding
 from search.oracles.sampling import new_values
 from search.spaces import declare_space
 from search.studies import environment
@@ -66,7 +67,10 @@ def points(hypermodel: Any, draws: int) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "highest", corner(hypermodel, 0.9999)
     space = declare_space(hypermodel, {})
     for number in range(draws):
-        yield f"{number:04d}", new_values(space, 0, number, ()) or {}
+        yield (
+            f"{number:04d}",
+            new_values(Encoding(space), 0, number, lambda new: True) or {},
+        )
 
 
 def make_batch(hypermodel: Any) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from docs.hypermodels import SPACES, knob_table, snapshot
 from hypermodels import backbones
 from hypermodels.image_hypermodel import ImageHyperModel
 from hypermodels.knobs import KNOBS
+from search.oracles.encoding import Encoding
 from search.oracles.sampling import new_values
 from search.spaces import declare_space
 
@@ -248,7 +249,7 @@ def test_random_points_build_train_save_and_load(name: str) -> None:
     space = declare_space(hypermodel, {})
     cheap = {"backbone": "mobilenet_v2", "input_size": 32, "alpha": 0.35}
     for number in range(1, DRAWS[name] + 1):
-        values = new_values(space, 0, number, ()) or {}
+        values = new_values(Encoding(space), 0, number, lambda new: True) or {}
         values |= {knob: cheap[knob] for knob in cheap if knob in values}
         checked = check_point(hypermodel, values)
         assert checked["loss"] is not None, values

@@ -30,6 +30,7 @@ class Encoding:
     """
 
     def __init__(self, space: Any) -> None:
+        self.space = space
         self.knobs = list(space.space)
         self.sizes = np.array([number_of_values(knob) for knob in self.knobs], int)
         self.searched = [k for k, size in enumerate(self.sizes) if size != 1]

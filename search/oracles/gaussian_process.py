@@ -64,9 +64,7 @@ class GaussianProcess:
         fit: hyperparameters; see `fitted`.
     """
 
-    def __init__(
-        self, inputs: Array, targets: Array, knobs: Columns, fit: Fit
-    ) -> None:
+    def __init__(self, inputs: Array, targets: Array, knobs: Columns, fit: Fit) -> None:
         self.fit = fit
         self.weights = np.exp(-fit.lengthscales)[np.asarray(knobs)]
         self.inputs = inputs * self.weights

@@ -33,7 +33,7 @@ def new_values(
     """
     for attempt in range(ATTEMPTS):
         if attempt == 0 and number == 0:
-            values = default_values(encoding.knobs)
+            values = default_values(encoding.space)
         elif attempt == 0 and number <= EVEN:
             values = encoding.values(
                 even_positions(seed, len(encoding.knobs))[number - 1]
@@ -60,10 +60,10 @@ def random_values(space: Any, rng: np.random.Generator) -> Values:
     return encoding.values(rng.random(len(encoding.knobs)))
 
 
-def default_values(knobs: Any) -> Values:
+def default_values(space: Any) -> Values:
     """Return the default of every active knob, in the order they are declared."""
     values: Values = {}
-    for knob in knobs:
+    for knob in space.space:
         if all(condition.is_active(values) for condition in knob.conditions):
             values[knob.name] = knob.default
     return values
