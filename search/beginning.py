@@ -20,6 +20,7 @@ from search.inputs import (
 )
 from search.oracles.sampling import default_values
 from search.paths import StudyPaths
+from search.records import Values
 from search.spaces import declare_space
 from search.studies import Study, fingerprint, is_recorded, open_study, record_study
 from search.training import make_hypermodel
@@ -34,6 +35,7 @@ class Beginning:
     space: Any
     mark: str
     default_flops: Callable[[], float]
+    baselines: dict[str, Values]
 
     def train_images(self) -> int:
         """Return how many images an epoch trains on."""
@@ -71,7 +73,7 @@ def begin(
     mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
     for folder in (paths.folder, paths.logs):
         check_writable(folder)
-    return Beginning(study, data, space, mark, flops)
+    return Beginning(study, data, space, mark, flops, hypermodel.baselines)
 
 
 def trained_images(study: Study, data: PreparedDataset) -> int:

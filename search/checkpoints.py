@@ -19,7 +19,7 @@ import numpy as np
 
 from search.errors import InputError
 from search.files import keep_previous, write_with
-from search.records import History
+from search.records import History, Metrics
 
 LAST = "last.npz"
 PREVIOUS = "previous.npz"
@@ -37,6 +37,7 @@ class Standing:
         best_epoch: the one whose weights are in `best`, or None.
         parts: into which each batch is cut, since memory ran out.
         configuration: hash of the knobs and the seed it belongs to.
+        measured: see `Trial.measured`.
     """
 
     epochs: int = 0
@@ -46,6 +47,7 @@ class Standing:
     best_epoch: int | None = None
     parts: int = 1
     configuration: str = ""
+    measured: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,13 @@ from search.options import (
     MaxLatency,
     MaxParameters,
     Name,
+    Objective,
     Ray,
     ReadyMade,
     ResultsDir,
     Seed,
     SkipUnreadable,
+    StartFrom,
     StudyName,
     TotalEpochs,
     Trials,
@@ -52,6 +54,7 @@ def search(
     dataset: Dataset = None,
     hypermodel: HyperModelName = None,
     tuner: Tuner = None,
+    objective: Objective = None,
     epochs: Epochs = None,
     trials: Trials = None,
     total_epochs: TotalEpochs = None,
@@ -65,6 +68,7 @@ def search(
     trials_per_gpu: TrialsPerGpu = 1,
     worker_memory: WorkerMemory = None,
     fix: Fix = None,
+    start_from: StartFrom = None,
     limit_train: LimitTrain = None,
     image_size: ImageSize = None,
     weights: Weights = None,
@@ -84,6 +88,7 @@ def search(
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
+    from search.pareto import objective_fields
     from search.ray_connection import chosen_cluster
     from search.search import check_success, print_found, search
     from search.spaces import parse_fixed
@@ -104,6 +109,8 @@ def search(
             if trial_timeout
             else None,
             "fixed": parse_fixed(fix) if fix else None,
+            "start_from": start_from or None,
+            **objective_fields(objective or ()),
             "limit_train": limit_train,
             "image_size": image_size,
             "weights": weights,

@@ -47,6 +47,7 @@ def train(
         history=standing.history,
         seconds=standing.seconds,
         parameters=standing.parameters,
+        measured=standing.measured,
         notes=notes,
     )
 

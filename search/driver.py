@@ -23,6 +23,7 @@ from search.interrupts import gentle_interrupt
 from search.oracles.brackets import DRAWS_PER_PLACE
 from search.orders import Executor, Order, Outcome, Progress
 from search.outcomes import ended_trial, is_repeated_bug, plain_values
+from search.pareto import told_metrics
 from search.paths import StudyPaths
 from search.records import Trial, Values
 from search.retention import may_go_on, sweep
@@ -292,7 +293,7 @@ class Driver:
                 asked.status = "INVALID"
                 self.replace_infeasible()
             return trial
-        metrics = {self.study.objective: trial.score}
+        metrics = told_metrics(trial, self.study)
         self.oracle.update_trial(asked_id, metrics, step=trial.best_epoch)
         asked.status = "COMPLETED"
         self.oracle.end_trial(asked)

@@ -16,6 +16,7 @@ from search.checkpoints import BEST, LAST, read_standing
 from search.diversity import choose_different
 from search.files import whole_file
 from search.orders import Order
+from search.pareto import best_first, point_of, value_of
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, History, Trial, Values, ranked
 from search.studies import Study
@@ -50,8 +51,13 @@ class Member:
 def choose(trials: Sequence[Trial], study: Study, top: int, seeds: int) -> list[Member]:
     """Return `top` configurations × `seeds`, best first; the first seed is the trial's.
 
-    Configurations are chosen for their score and for being different.
+    Configurations are chosen for their score and for being different; with several
+    objectives they are the best of the front, far apart on it.
     """
+    if study.further_objectives:
+        chosen = spread(trials, study)[:top]
+    else:
+        chosen = choose_different(trials, study.direction, top)
     return [
         Member(
             f"{trial.trial_id}-seed{trial.seed + offset}",
@@ -62,9 +68,36 @@ def choose(trials: Sequence[Trial], study: Study, top: int, seeds: int) -> list[
             chosen_because,
             "from the beginning" if offset else training_of(trial, study),
         )
-        for trial, chosen_because in choose_different(trials, study.direction, top)
+        for trial, chosen_because in chosen
         for offset in range(seeds)
     ]
+
+
+def spread(trials: Sequence[Trial], study: Study) -> list[tuple[Trial, str]]:
+    """Return the best score, then front by front, the least crowded first; and why."""
+    sound = [trial for trial in trials if trial.state != "FAILED"]
+    scored = ranked(sound, study.direction)
+    points = [point for trial in scored if (point := point_of(trial, study))]
+    order = [place for place in best_first(points) if place]
+    places = [*range(len(scored))[:1], *order]
+    return [
+        (
+            scored[place],
+            f"{'best score' if not rank else f'place {rank + 1} of the front'} among"
+            f" {len(trials)} trials: {study.objective} {scored[place].score:.4f}"
+            f"{others(scored[place], study)}",
+        )
+        for rank, place in enumerate(places)
+    ]
+
+
+def others(trial: Trial, study: Study) -> str:
+    """Return a trial's further objectives in words, nothing where there are none."""
+    return "".join(
+        f", {name} {value:.4g}"
+        for name in study.further_objectives
+        if (value := value_of(trial, name)) is not None
+    )
 
 
 def training_of(trial: Trial, study: Study) -> str:

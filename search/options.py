@@ -98,7 +98,24 @@ Fix = Annotated[
 ]
 Tuner = Annotated[
     str | None,
-    typer.Option(help="random, grid, hyperband, kt-hyperband or kt-bayesian."),
+    typer.Option(
+        help="bohb, hyperband, bayesian, random, grid, kt-hyperband or kt-bayesian."
+    ),
+]
+Objective = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--objective",
+        help="What is searched for: a metric such as val_accuracy; repeated, also"
+        " latency_ms, parameters or flops.",
+    ),
+]
+StartFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Learn from the trials of an earlier study, or start with `baselines`.",
+    ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Most epochs of one trial.")]
 Trials = Annotated[int | None, typer.Option(help="Configurations to try.")]

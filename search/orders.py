@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from search.records import History, State, Values
+from search.records import History, Metrics, State, Values
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Outcome:
     history: History = field(default_factory=dict)
     seconds: float = 0.0
     parameters: int | None = None
+    measured: Metrics = field(default_factory=dict)
     traceback: str | None = None
     notes: list[str] = field(default_factory=list)
 

@@ -32,6 +32,7 @@ def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
         epochs=max(lengths, default=0),
         seconds=outcome.seconds or trial.seconds,
         parameters=outcome.parameters or trial.parameters,
+        measured=outcome.measured or trial.measured,
         message=f"no {study.objective} was ever finite"
         if no_score
         else outcome.message,

@@ -26,8 +26,8 @@ def checked_objectives(objectives: Sequence[str]) -> list[str]:
     """Return the objectives, the first of them the score of a trial.
 
     Raises:
-        InputError: the first is no validation metric, one is neither that nor a cost, or
-            one is named twice.
+        InputError: the first is no validation metric, one is neither that nor a
+            cost, or one is named twice.
     """
     remedy = "Name a metric such as val_accuracy first, then others"
     for place, name in enumerate(objectives):
@@ -38,6 +38,18 @@ def checked_objectives(objectives: Sequence[str]) -> list[str]:
         if name in objectives[:place]:
             raise InputError("each --objective once", f"{name} twice", remedy)
     return list(objectives)
+
+
+def objective_fields(objectives: Sequence[str]) -> dict[str, object]:
+    """Return the fields of a study for what `--objective` names, none for nothing."""
+    if not objectives:
+        return {}
+    first, *others = checked_objectives(objectives)
+    return {
+        "objective": first,
+        "direction": direction_of(first),
+        "further_objectives": others,
+    }
 
 
 def value_of(trial: Trial, objective: str) -> float | None:
@@ -54,6 +66,14 @@ def value_of(trial: Trial, objective: str) -> float | None:
 def objectives_of(study: Study) -> list[str]:
     """Return all objectives of a study, the score first."""
     return [study.objective, *study.further_objectives]
+
+
+def told_metrics(trial: Trial, study: Study) -> dict[str, float]:
+    """Return what the tuner is told of a trial: its score and what else is known."""
+    values = {study.objective: trial.score} | {
+        name: value_of(trial, name) for name in study.further_objectives
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def point_of(trial: Trial, study: Study) -> Point | None:
@@ -105,6 +125,8 @@ def best_first(points: Sequence[Point]) -> list[int]:
 
     With one objective this is the order of the values.
     """
+    if points and len(points[0]) == 1:
+        return sorted(range(len(points)), key=lambda i: (-points[i][0], i))
     order: list[int] = []
     left = list(range(len(points)))
     while left:

@@ -38,6 +38,8 @@ class Trial:
         message: why it failed, or why it stopped early.
         failure: the kind of failure, where there is one.
         history: metric -> value per epoch.
+        measured: what was measured of the network, where it is an objective:
+            `latency_ms` (one image forward, median), `flops` (one image forward).
         seed: of weights, data order, augmentation and dropout.
         notes: what went wrong on the way and was mended: a worker replaced, a batch
             halved, a damaged checkpoint.
@@ -56,6 +58,7 @@ class Trial:
     history: History = field(default_factory=dict)
     seed: int = 0
     notes: list[str] = field(default_factory=list)
+    measured: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The sections on the search itself: curves, knobs, rungs, failures, every trial."""
 
 from search.live import values_text
+from search.pareto import direction_of, front, value_of
 from search.records import Trial
 from search.report_blocks import (
     Block,
@@ -47,6 +48,7 @@ def search_section(records: StudyRecords) -> Section:
         [
             ("Tuner", study.tuner),
             ("Objective", f"{records.objective}, {study.direction}imised"),
+            *further_facts(records),
             (
                 "Budget",
                 f"{study.epochs} epochs a trial, {planned(study.trials)}{budget}",
@@ -63,6 +65,16 @@ def search_section(records: StudyRecords) -> Section:
     figures = Pictures([best_so_far_picture(records), learning_curves_picture(records)])
     blocks: list[Block] = [facts, figures, *rank_blocks(records)]
     return Section("search", "Search", blocks)
+
+
+def further_facts(records: StudyRecords) -> list[tuple[str, str]]:
+    """Return the further objectives and the trials no other beats in all of them."""
+    study = records.study
+    if not study.further_objectives:
+        return []
+    named = [f"{n}, {direction_of(n)}imised" for n in study.further_objectives]
+    on_front = ", ".join(front(records.trials, study)) or "none yet"
+    return [("Further objectives", "; ".join(named)), ("On the front", on_front)]
 
 
 def planned(trials: int | None) -> str:
@@ -180,25 +192,36 @@ def trials_section(records: StudyRecords) -> Section:
     best = {trial.trial_id for trial in records.best}
     rest = [trial for trial in records.trials if trial.trial_id not in best]
     varied = {knob.name for knob in varied_knobs(records.trials)}
-    rows = [trial_row(trial, varied) for trial in [*records.best, *rest]]
-    numbers = [records.objective, "best epoch", "epochs", "time", "parameters"]
+    further = [n for n in records.study.further_objectives if n != "parameters"]
+    on_front = front(records.trials, records.study)
+    rows = [
+        trial_row(trial, varied, further, trial.trial_id in on_front)
+        for trial in [*records.best, *rest]
+    ]
+    numbers = [records.objective, *further, "best epoch", "epochs", "time"]
+    numbers.append("parameters")
     heads = [
         *columns(["trial", "state"], numbers),
         Column("values and message", "long"),
     ]
     caption = "Knobs that are the same in every trial are left out."
+    if on_front:
+        caption += " * on the front: no other trial is as good in every objective."
     return Section("trials", "Every trial", [Table(heads, rows, caption)])
 
 
-def trial_row(trial: Trial, varied: set[str]) -> list[Cell]:
+def trial_row(
+    trial: Trial, varied: set[str], further: list[str], is_on_front: bool
+) -> list[Cell]:
     """Return one trial as a row."""
     values = values_text({k: v for k, v in trial.values.items() if k in varied})
     kind = f"{trial.failure}: " if trial.failure else ""
     message = f" — {kind}{trial.message}" if trial.message else ""
     return [
-        words(trial.trial_id),
+        words(trial.trial_id + "*" * is_on_front),
         words(trial.state),
         score_cell(trial.score),
+        *(score_cell(value_of(trial, name)) for name in further),
         count_cell(trial.best_epoch),
         count_cell(trial.epochs),
         time_cell(trial.seconds),

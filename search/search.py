@@ -23,6 +23,7 @@ from search.retention import checkpoint_bytes
 from search.spaces import knob_domains
 from search.state import read_state
 from search.studies import Study
+from search.warm_start import warm_start
 
 
 def search(
@@ -68,6 +69,9 @@ def search(
             write_hparams_domain(paths.logs, knob_domains(space))
         seconds = predicted_seconds(begun, paths, crew)
         announce(study, paths, crew, seconds, console)
+        told = warm_start(study, paths, space, begun.baselines)
+        for note in told.notes:
+            console.print(note, highlight=False)
         view = LiveView(
             console,
             objective=study.objective,
@@ -81,7 +85,7 @@ def search(
                 study=study,
                 paths=paths,
                 data_folder=begun.data.folder,
-                oracle=make_oracle(study, space),
+                oracle=make_oracle(study, space, told),
                 executor=make_executor(crew, paths.worker_logs, view.notice),
                 watcher=view,
                 wall=wall,

@@ -40,6 +40,8 @@ class Study:
         budget_seconds: wall time of the search; None = no limit.
         max_flops: larger networks are infeasible (forward, one image); None = no
             limit where there is a GPU, else what trains in a minute or so.
+        further_objectives: what else is to be good, besides `objective`.
+        start_from: earlier studies whose trials the tuner is told, or `baselines`.
         skip_unreadable: leave image files out that cannot be read.
         max_parameters: networks with more are infeasible; None = no limit.
         balance_classes: draw training images so that all classes are equally frequent.
@@ -71,6 +73,8 @@ class Study:
     max_parameters: int | None = None
     max_latency_ms: float | None = None
     skip_unreadable: bool = False
+    further_objectives: list[str] = field(default_factory=list)
+    start_from: list[str] = field(default_factory=list)
     balance_classes: bool = False
     trial_timeout_seconds: float | None = None
     total_epochs: int | None = None

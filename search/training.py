@@ -35,7 +35,7 @@ from search.events import EventWriter
 from search.leases import check_lease
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
-from search.records import History, best_epoch_of, finite
+from search.records import History, Metrics, best_epoch_of, finite
 from search.room import when_there_is_room
 from search.stopping import must_train
 from search.studies import Study
@@ -112,6 +112,15 @@ def check_latency(model: Any, study: Study) -> None:
         )
 
 
+def measured_costs(model: Any, study: Study) -> Metrics:
+    """Return what the study wants to be small besides the score, but parameters."""
+    from hypermodels.cost import forward_flops, latency_ms
+
+    measure = {"flops": forward_flops, "latency_ms": latency_ms}
+    wanted = [name for name in study.further_objectives if name in measure]
+    return {name: float(measure[name](model)) for name in wanted}
+
+
 def all_variables(model: Any) -> list[Any]:
     """Return every variable that decides how training goes on."""
     return [*model.variables, *lasting_variables(model.optimizer)]
@@ -149,6 +158,7 @@ def train_epochs(
         recount_steps(model.optimizer, found.standing.parts, parts)
     else:
         check_latency(model, study)
+        standing = replace(standing, measured=measured_costs(model, study))
     images, targets = training_arrays(order, study, data)
     validation = None
     if not order.use_validation:

@@ -11,6 +11,7 @@ from rich.text import Text
 from search.errors import InputError
 from search.live import duration, shown, values_text
 from search.memory import size_text
+from search.pareto import front, objectives_of, value_of
 from search.paths import StudyPaths
 from search.records import Trial, Values, ranked, read_records
 from search.retention import checkpoint_bytes
@@ -18,33 +19,43 @@ from search.studies import Study, open_study
 
 
 def trials(paths: StudyPaths) -> list[dict[str, Any]]:
-    """Return the trials as in trials.json.
+    """Return the trials as in trials.json; with several objectives also `on_front`.
 
     Raises:
         InputError: nothing was searched under this name, or its record is damaged.
     """
-    open_study(paths)
+    study = open_study(paths)
     try:
-        return [asdict(trial) for trial in read_records(paths.trials, Trial)]
+        records = read_records(paths.trials, Trial)
     except ValueError as error:
         raise InputError(
             "a readable record of trials", str(error), "Restore the file from a copy"
         ) from error
+    if not study.further_objectives:
+        return [asdict(trial) for trial in records]
+    best = front(records, study)
+    return [asdict(trial) | {"on_front": trial.trial_id in best} for trial in records]
 
 
 def print_trials(paths: StudyPaths, console: Console) -> None:
     """Print the trials, those with a score first and best on top.
 
-    Knobs that are the same in all trials are listed once, at the end.
+    Knobs that are the same in all trials are listed once, at the end. With several
+    objectives, `*` marks the trials that no other beats in all of them.
     """
     study = open_study(paths)
-    records = [Trial(**item) for item in trials(paths)]
+    trials(paths)  # complains of a damaged record
+    records = read_records(paths.trials, Trial)
+    on_front = front(records, study)
     best = ranked(records, study.direction)
     ordered = [*best, *(trial for trial in records if trial not in best)]
     shared = shared_values([trial.values for trial in records])
     console.print(heading(study), style="bold")
     for trial in ordered:
-        console.print(row(trial), style="red" if trial.failure else "", highlight=False)
+        text = row(trial, "*" if trial.trial_id in on_front else "")
+        console.print(text, style="red" if trial.failure else "", highlight=False)
+        if trial.score is not None and study.further_objectives:
+            console.print(indented(further_text(trial, study)))
         if trial.message:
             kind = f"{trial.failure}: " if trial.state == "FAILED" else ""
             console.print(indented(f"{kind}{trial.message}"))
@@ -57,6 +68,9 @@ def print_trials(paths: StudyPaths, console: Console) -> None:
         console.print(f"the same in all: {values_text(shared)}", highlight=False)
     size = size_text(checkpoint_bytes(paths))
     console.print(f"{counted(records)}; checkpoints {size}", highlight=False)
+    if on_front:
+        names = ", ".join(objectives_of(study))
+        console.print(f"* {len(on_front)} on the front of {names}", highlight=False)
 
 
 def counted(records: Sequence[Trial]) -> str:
@@ -73,10 +87,18 @@ def heading(study: Study) -> str:
     return line("trial", "state", study.objective, "at", "epochs", "time", "parameters")
 
 
-def row(trial: Trial) -> str:
+def further_text(trial: Trial, study: Study) -> str:
+    """Return `latency_ms 1.25, flops 4.1e+06`."""
+    return ", ".join(
+        f"{name} {'–' if (value := value_of(trial, name)) is None else f'{value:.4g}'}"
+        for name in study.further_objectives
+    )
+
+
+def row(trial: Trial, mark: str = "") -> str:
     """Return a trial's line."""
     return line(
-        trial.trial_id,
+        trial.trial_id + mark,
         trial.state,
         shown(trial.score),
         str(trial.best_epoch or "–"),

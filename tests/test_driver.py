@@ -61,21 +61,30 @@ def driver(
     )
 
 
-TUNERS = ["random", "grid", "hyperband", "kt-hyperband", "kt-bayesian"]
+TUNERS = [
+    "random",
+    "grid",
+    "bayesian",
+    "bohb",
+    "hyperband",
+    "kt-hyperband",
+    "kt-bayesian",
+]
+OWN_END = ("bohb", "hyperband", "kt-hyperband")
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_every_tuner_runs_to_its_end_and_leaves_records(
     tmp_path: Path, tuner: str
 ) -> None:
-    of = study(tuner, trials=None if "hyperband" in tuner else 6)
+    of = study(tuner, trials=None if tuner in OWN_END else 6)
     searching = driver(tmp_path, of, SimulatedWorkers(capacity=2))
     trials = searching.search()
     assert trials == read_records(searching.paths.trials, Trial)
     assert {trial.state for trial in trials} == {"COMPLETED"}
     assert all("tuner/" not in name for trial in trials for name in trial.values)
     assert searching.executor.is_closed
-    if "hyperband" not in tuner:
+    if tuner not in OWN_END:
         assert len(trials) == 6
 
 

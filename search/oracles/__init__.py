@@ -11,7 +11,9 @@ from typing import Any
 from search.errors import InputError
 from search.oracles.asynchronous import plan_halving
 from search.oracles.brackets import plan_brackets
+from search.pareto import direction_of
 from search.studies import Study, suggestion
+from search.warm_start import WarmStart
 
 # name -> (module, class); modules are imported when used, because they need Keras.
 ORACLES = {
@@ -23,6 +25,8 @@ ORACLES = {
     "kt-hyperband": ("keras_tuner.oracles", "HyperbandOracle"),
     "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
 }
+# Those that can be told of earlier results and further objectives.
+TELLABLE = ("random", "bayesian", "bohb", "hyperband")
 FACTOR = 3
 DEFAULT_TRIALS = 20
 # The driver decides when failures end a search.
@@ -53,8 +57,14 @@ def check_tuner(name: str) -> None:
         )
 
 
-def make_oracle(study: Study, hyperparameters: Any) -> Any:
-    """Make the study's oracle over a declared space."""
+def make_oracle(
+    study: Study, hyperparameters: Any, told: WarmStart | None = None
+) -> Any:
+    """Make the study's oracle over a declared space.
+
+    Args:
+        told: what `--start-from` names, for tuners that can be told.
+    """
     import keras_tuner
 
     module, name = ORACLES[study.tuner]
@@ -69,6 +79,10 @@ def make_oracle(study: Study, hyperparameters: Any) -> Any:
         budget = {"max_epochs": study.epochs, "factor": FACTOR, "plan": plan}
     elif study.tuner == "kt-hyperband":
         budget = {"max_epochs": study.epochs, "factor": FACTOR}
+    if study.tuner in TELLABLE:
+        told = told or WarmStart()
+        further = {name: direction_of(name) for name in study.further_objectives}
+        budget |= {"further": further, "first": told.first, "earlier": told.earlier}
     oracle = oracle_class(
         objective=keras_tuner.Objective(study.objective, study.direction),
         hyperparameters=hyperparameters,

@@ -17,8 +17,6 @@ from search.oracles.brackets import (
     Wait,
     best_waiting,
     cut_bracket,
-    full_bracket,
-    most_halvings,
     open_places,
     places_below,
     plan_brackets,
@@ -48,7 +46,7 @@ def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
         epochs: most epochs of a trial, any number.
         trials: None = as many as cost what one sweep of Hyperband does.
     """
-    rungs = full_bracket(epochs, factor, most_halvings(epochs, factor))
+    rungs = Bracket(rungs_to(epochs, factor), ())
     if trials is not None:
         bracket = cut_bracket(rungs, trials, factor)
         return Plan(bracket, bracket.total_epochs)
@@ -57,6 +55,18 @@ def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
     while cut_bracket(rungs, size + 1, factor).total_epochs <= sweep:
         size += 1
     return Plan(cut_bracket(rungs, size, factor), sweep)
+
+
+def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
+    """Return rungs a factor apart, from `epochs` down to one epoch.
+
+    The first is always one epoch, the least that can be ordered: most configurations
+    are told apart by then (docs/tuners.md).
+    """
+    rungs = [epochs]
+    while rungs[-1] > 1:
+        rungs.append(max(1, round(epochs / factor ** len(rungs))))
+    return tuple(reversed(rungs))
 
 
 def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision:
@@ -71,7 +81,7 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
     idle = Wait() if ledger.is_running else Stop()
     if left <= 0:
         return idle
-    free = left - reserve(bracket, ledger)
+    free = left - reserve(bracket, ledger, 0)
     for rung in reversed(range(len(bracket.epochs) - 1)):
         run = top_share(ledger, 0, rung, factor)
         if run is not None and (
@@ -79,7 +89,8 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
         ):
             return promotion(bracket, run, left)
     may_start = not exhausted and places_below(bracket, ledger, 0) > 0
-    if may_start and bracket.epochs[0] <= free:
+    first = bracket.epochs[0]
+    if may_start and first + reserve(bracket, ledger, first) <= left:
         return Start(0)
     for rung in reversed(range(len(bracket.epochs) - 1)):
         run = best_waiting(ledger, 0, rung)
@@ -87,6 +98,21 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
         if run is not None and is_open and (climbs(ledger, rung) or left == free):
             return promotion(bracket, run, left)
     return idle
+
+
+def may_be_promoted(plan: Plan, ledger: Ledger, factor: int) -> set[str]:
+    """Return the ids of finished runs that may yet be promoted.
+
+    At the first rung that is the top share of all configurations there will be.
+    """
+    first, top = ledger.at(0, 0), len(plan.bracket.epochs) - 1
+    share = max(plan.bracket.sizes[0] // factor, *plan.bracket.sizes[1:2])
+    found = {
+        place[1] for place in first.waiting if top and first.better_than(place) < share
+    }
+    for rung in range(1, top):
+        found |= {run_id for _, run_id in ledger.at(0, rung).waiting}
+    return found
 
 
 def spent(bracket: Bracket, ledger: Ledger) -> int:
@@ -107,15 +133,18 @@ def climbs(ledger: Ledger, rung: int) -> bool:
     return not any(at.alive for (_, other), at in ledger.rungs.items() if other > rung)
 
 
-def reserve(bracket: Bracket, ledger: Ledger) -> int:
+def reserve(bracket: Bracket, ledger: Ledger, least: int) -> int:
     """Return the epochs that bring the most advanced run to the top.
 
     They are kept back, so that every search ends with a full training.
+
+    Args:
+        least: epochs that some run will have reached in any case.
     """
     reached = [
         bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive
     ]
-    return bracket.epochs[-1] - max(reached, default=0)
+    return bracket.epochs[-1] - max([least, *reached])
 
 
 def promotion(bracket: Bracket, run: Run, left: int) -> Promote:

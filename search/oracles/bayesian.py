@@ -4,6 +4,7 @@ from typing import Any
 
 from search.oracles.guided import GuidedOracle
 from search.oracles.surrogate import Known
+from search.pareto import best_first
 
 
 class BayesianOptimization(GuidedOracle):
@@ -22,18 +23,18 @@ class BayesianOptimization(GuidedOracle):
         return {"status": "RUNNING", "values": values}
 
     def known(self) -> Known:
-        """Return the trials, those of earlier studies with them."""
-        scored = [(self.sign * score, values) for values, score in self.earlier]
-        failed, pending = [], []
+        """Return what is known of the configurations."""
+        points, scored, failed, pending = [], [], [], []
         for trial_id, standing in self._standings.items():
             trial = self.trials[trial_id]
             values = trial.hyperparameters.values
-            score = self.signed_score(trial)
+            point = self.point(trial)
             if standing == "RUNNING":
                 pending.append(values)
-            elif standing == "COMPLETED" and score is not None:
-                scored.append((score, values))
+            elif standing == "COMPLETED" and point is not None:
+                points.append(point)
+                scored.append(values)
             else:
                 failed.append(values)
-        scored.sort(key=lambda item: -item[0])
-        return Known([values for _, values in scored], failed, pending)
+        ranked = [scored[place] for place in best_first(points)]
+        return Known(ranked, failed, pending, self.earlier)

@@ -7,7 +7,7 @@ configurations are compared at the highest rung both have reached.
 
 from typing import Any
 
-from search.oracles.asynchronous import Plan, decide, plan_halving
+from search.oracles.asynchronous import Plan, decide, may_be_promoted, plan_halving
 from search.oracles.brackets import Decision
 from search.oracles.guided import GuidedOracle
 from search.oracles.hyperband import Hyperband, knobs_of
@@ -47,6 +47,15 @@ class Bohb(Hyperband, GuidedOracle):
         """Return what a free worker should do."""
         return decide(self.plan, self.ledger, self.factor, self._exhausted)
 
+    def may_go_on(self) -> set[str]:
+        """Return the ids of finished trials that may still be promoted."""
+        self.listen()
+        if self.further:  # new trials change the order of the others
+            return {
+                run_id for rung in self.ledger.rungs.values() for _, run_id in rung.waiting
+            }
+        return may_be_promoted(self.plan, self.ledger, self.factor)
+
     def new_values(self) -> Values | None:
         """Return a configuration that was not tried, None where there is none."""
         return self.propose(self._roots, self.known())
@@ -68,7 +77,7 @@ class Bohb(Hyperband, GuidedOracle):
         ]
         best = sorted(reached.values(), key=lambda run: (-run.rung, run.place))
         ranked = [self.values_of(run) for run in best]
-        return Known(ranked, failed, pending)
+        return Known(ranked, failed, pending, self.earlier)
 
     def values_of(self, run: Run) -> Values:
         """Return the knobs of a run."""

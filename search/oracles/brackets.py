@@ -152,6 +152,17 @@ def places_below(bracket: Bracket, ledger: Ledger, index: int) -> int:
     return max(0, min(size - feasible, DRAWS_PER_PLACE * size - rung.started))
 
 
+def may_be_promoted(brackets: Sequence[Bracket], ledger: Ledger) -> set[str]:
+    """Return the ids of finished runs for which a higher rung still has a place."""
+    return {
+        run_id
+        for index, bracket in enumerate(brackets)
+        for rung in range(len(bracket.sizes) - 1)
+        if open_places(bracket, ledger, index, rung + 1) > 0
+        for _, run_id in ledger.at(index, rung).waiting
+    }
+
+
 def open_places(bracket: Bracket, ledger: Ledger, index: int, rung: int) -> int:
     """Return how many may still be promoted to `rung`.
 

@@ -31,7 +31,7 @@ class GuidedOracle(RememberingOracle):
         if asked is not None:
             return asked
         rng = np.random.default_rng([self.seed, number, STREAM])
-        enough = len(known.ranked) >= FIRST_RANDOM
+        enough = len(known.ranked) + len(known.earlier) >= FIRST_RANDOM
         if enough and self.encoding.searched and rng.random() >= RANDOM_SHARE:
             values = self.surrogate.propose(known, rng, self.is_new)
             if values is not None:

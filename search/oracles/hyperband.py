@@ -5,6 +5,7 @@ values name the trial it continues (`tuner/trial_id`) and the epochs to reach.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from search.oracles import brackets as schedule
@@ -19,6 +20,7 @@ from search.oracles.brackets import (
 from search.oracles.ledger import Ledger, Run, Standing
 from search.oracles.memory import RememberingOracle, Values
 from search.oracles.sampling import new_values
+from search.pareto import best_first
 
 
 class Hyperband(RememberingOracle):
@@ -48,8 +50,7 @@ class Hyperband(RememberingOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return values and status, as keras-tuner asks for them."""
-        for news_id, trial, standing in self.news():
-            self.hear(news_id, trial, standing)
+        self.listen()
         decision = self.decide()
         if isinstance(decision, Start):
             values = self.requested() or self.new_values()
@@ -61,6 +62,18 @@ class Hyperband(RememberingOracle):
         if isinstance(decision, Promote):
             return self.promoted(decision)
         return {"status": "IDLE" if isinstance(decision, Wait) else "STOPPED"}
+
+    def listen(self) -> None:
+        """Take in what has become of the trials."""
+        for news_id, trial, standing in self.news():
+            self.hear(news_id, trial, standing)
+        if self.further:
+            self.ledger = self.by_fronts()
+
+    def may_go_on(self) -> set[str]:
+        """Return the ids of finished trials that may still be promoted."""
+        self.listen()
+        return schedule.may_be_promoted(self.brackets, self.ledger)
 
     def decide(self) -> Decision:
         """Return what a free worker should do."""
@@ -84,6 +97,18 @@ class Hyperband(RememberingOracle):
         )
         self._roots += not is_known and run.parent is None
         self.ledger.record(run)
+
+    def by_fronts(self) -> Ledger:
+        """Return the ledger with the runs of each rung scored front by front."""
+        places: dict[str, float] = {}
+        for rung in self.ledger.rungs.values():
+            ids = [run_id for _, run_id in rung.finished]
+            points = [self.point(self.trials[run_id]) or () for run_id in ids]
+            places |= {ids[i]: -place for place, i in enumerate(best_first(points))}
+        return Ledger(
+            replace(run, score=places.get(run.run_id))
+            for run in self.ledger.runs.values()
+        )
 
     def promoted(self, decision: Promote) -> dict[str, Any]:
         """Return the answer that continues a trial."""

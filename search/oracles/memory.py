@@ -11,6 +11,7 @@ import keras_tuner
 
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.ledger import Standing
+from search.pareto import signed
 
 Values = dict[str, Any]
 # keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.
@@ -25,18 +26,21 @@ class RememberingOracle(keras_tuner.Oracle):
     """An oracle that knows its configurations and tells news of its trials.
 
     Attributes:
-        first: configurations to try before any other, in order; see `--start-from`.
-        earlier: configurations of earlier studies with their scores.
+        further: further objectives, name -> direction.
+        first: configurations to try after the default one; see `--start-from`.
+        earlier: configurations of earlier studies with their normal scores.
     """
 
     def __init__(
         self,
         objective: Any = None,
+        further: dict[str, str] | None = None,
         first: list[Values] | None = None,
         earlier: list[tuple[Values, float]] | None = None,
         **oracle_options: Any,
     ) -> None:
         super().__init__(objective=objective, **oracle_options)
+        self.further = dict(further or {})
         self.first = list(first or [])
         self.earlier = list(earlier or [])
         self._standings: dict[str, Standing] = {}
@@ -74,16 +78,40 @@ class RememberingOracle(keras_tuner.Oracle):
         return configuration_key(values) not in self._tried
 
     def requested(self) -> Values | None:
-        """Return the next configuration the user asked for that has not been tried."""
+        """Return the next configuration the user asked for that has not been tried.
+
+        The default configuration comes before them.
+        """
+        if not self.trials:
+            return None
         return next((values for values in self.first if self.is_new(values)), None)
+
+    def point(self, trial: Any) -> tuple[float, ...] | None:
+        """Return the objectives of a trial, each better the larger."""
+        score = self.signed_score(trial)
+        if score is None:
+            return None
+        others = []
+        for name, direction in self.further.items():
+            known = trial.metrics.exists(name)
+            value = trial.metrics.get_last_value(name) if known else None
+            others.append(signed(value, direction))
+        return (score, *others)
 
     def signed_score(self, trial: Any) -> float | None:
         """Return the score, better the larger."""
         return None if trial.score is None else self.sign * float(trial.score)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        state: dict[str, Any] = super().get_state()
+        return state | {"first": self.first, "earlier": self.earlier}
+
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over a state of `get_state`; the trials are read anew."""
         super().set_state(state)
+        self.first = state["first"]
+        self.earlier = [(values, score) for values, score in state["earlier"]]
         self._standings.clear()
         self._tried.clear()
         self._encoding = None

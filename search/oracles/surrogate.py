@@ -29,17 +29,19 @@ from search.oracles.gaussian_process import (
 )
 
 Values = dict[str, Any]
-CANDIDATES = 600
+CANDIDATES = 150
 # Observations in the process: the better half of them the best there are, the others
 # an even choice of the rest. A proposal then costs the same however long the search.
 MOST_OBSERVED = 200
 # Relevances are fitted anew when there are so many times more observations.
 REFIT_GROWTH = 1.15
+# Results of earlier studies beyond the number of own ones: they are of another task.
+MOST_MORE_EARLIER = 10
 FEASIBLE_REFIT_GROWTH = 1.5
 # Of trained and of failed configurations, in the model of what can be trained.
 MOST_OF_A_KIND = 100
 LEAST_FAILED = 3
-LEAST_FEASIBLE = 0.05
+LEAST_FEASIBLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Known:
         ranked: trained ones, best first.
         failed: failed or infeasible ones.
         pending: those being trained that have no result yet.
+        earlier: those of earlier studies, with their normal scores there.
     """
 
     ranked: Sequence[Values]
     failed: Sequence[Values] = ()
     pending: Sequence[Values] = ()
+    earlier: Sequence[tuple[Values, float]] = ()
 
 
 class Surrogate:
@@ -122,9 +126,12 @@ class Surrogate:
             half = MOST_OBSERVED // 2
             rest = rng.choice(places[half:], MOST_OBSERVED - half, replace=False)
             places = np.concatenate([places[:half], np.sort(rest)])
-        chosen = targets[places]
-        spread = (chosen - chosen.mean()) / chosen.std()
-        return self.points([known.ranked[place] for place in places]), spread
+        own = [known.ranked[place] for place in places]
+        told = known.earlier[: len(own) + MOST_MORE_EARLIER]
+        configurations = [*own, *(values for values, _ in told)]
+        chosen = np.concatenate([targets[places], [score for _, score in told]])
+        spread = (chosen - chosen.mean()) / max(float(chosen.std()), 1e-9)
+        return self.points(configurations), spread
 
     def process(self, inputs: Array, targets: Array, count: int) -> GaussianProcess:
         """Return the process over the observations, its relevances fitted in time."""

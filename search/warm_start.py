@@ -1,0 +1,125 @@
+"""`--start-from`: what earlier studies, or the literature, say of a space.
+
+Every tuner of ours tries the configurations first that were best elsewhere; those with
+a model are told of all results of the earlier study, too, as ranks: scores of another
+data set or length are not comparable, which was better mostly is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.errors import InputError
+from search.paths import StudyPaths, study_paths
+from search.records import Trial, Values, ranked, read_records
+from search.spaces import accept
+from search.studies import Study, open_study
+
+BASELINES = "baselines"
+# Configurations of each earlier study that are trained again before any other.
+BEST_AGAIN = 3
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a tuner is told before it begins.
+
+    Attributes:
+        first: configurations to try after the default one, in order.
+        earlier: configurations of earlier studies with their normal scores.
+        notes: what could not be used, in words.
+    """
+
+    first: list[Values] = field(default_factory=list)
+    earlier: list[tuple[Values, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def warm_start(
+    study: Study, paths: StudyPaths, space: Any, baselines: dict[str, Values]
+) -> WarmStart:
+    """Gather what `study.start_from` names.
+
+    Args:
+        baselines: of the hypermodel, name -> values; missing knobs take defaults.
+
+    Raises:
+        InputError: there is no such study, or it shares no knob with this one.
+    """
+    gathered = WarmStart()
+    for name in study.start_from:
+        if name == BASELINES:
+            add_baselines(gathered, space, baselines)
+        else:
+            other = study_paths(name, paths.results_dir, paths.logs_dir)
+            add_study(gathered, other, space)
+    return gathered
+
+
+def add_baselines(
+    gathered: WarmStart, space: Any, baselines: dict[str, Values]
+) -> None:
+    """Enqueue the known-good configurations that lie in the space."""
+    if not baselines:
+        raise InputError(
+            "a hypermodel with known-good configurations",
+            "one without",
+            "Leave --start-from baselines out",
+        )
+    for name, values in baselines.items():
+        outside = [knob for knob in values if not is_inside(space, knob, values)]
+        if outside:
+            gathered.notes.append(
+                f"baseline {name} is left out: {', '.join(outside)} outside this space"
+            )
+        else:
+            gathered.first.append(completed(space, values))
+
+
+def add_study(gathered: WarmStart, other: StudyPaths, space: Any) -> None:
+    """Take over the trials of an earlier study."""
+    study = open_study(other)
+    trials = [
+        trial
+        for trial in ranked(read_records(other.trials, Trial), study.direction)
+        if trial.state != "FAILED"
+    ]
+    trials.sort(key=lambda trial: -trial.epochs)  # stable: best first at each length
+    known = {knob.name for knob in space.space}
+    if not any(known & set(trial.values) for trial in trials):
+        raise InputError(
+            "an earlier study with results and a knob in common",
+            f"{other.name}: {len(trials)} trials with a score",
+            "Choose another --start-from",
+        )
+    from search.oracles.surrogate import normal_scores
+
+    configurations = [completed(space, trial.values) for trial in trials]
+    scores = normal_scores(len(trials))
+    gathered.earlier.extend(zip(configurations, map(float, scores), strict=True))
+    gathered.first.extend(distinct(configurations)[:BEST_AGAIN])
+
+
+def completed(space: Any, values: Values) -> Values:
+    """Return a configuration of the space with what fits of `values`, else defaults."""
+    result: Values = {}
+    for knob in space.space:
+        if all(condition.is_active(result) for condition in knob.conditions):
+            given = accept(knob, values[knob.name]) if knob.name in values else None
+            result[knob.name] = knob.default if given is None else given
+    return result
+
+
+def is_inside(space: Any, name: str, values: Values) -> bool:
+    """Return whether a knob's value can be had; a knob that is not searched can."""
+    knobs = [knob for knob in space.space if knob.name == name]
+    return not knobs or any(accept(knob, values[name]) is not None for knob in knobs)
+
+
+def distinct(configurations: Sequence[Values]) -> list[Values]:
+    """Return the configurations without repetitions, in order."""
+    found: list[Values] = []
+    for values in configurations:
+        if values not in found:
+            found.append(values)
+    return found

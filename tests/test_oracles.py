@@ -1,0 +1,247 @@
+"""The tuners: what they propose, learn and refuse, here and in a plain keras-tuner."""
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import numpy as np
+import pytest
+
+from search.oracles.bayesian import BayesianOptimization
+from search.oracles.bohb import Bohb
+from search.oracles.encoding import Encoding, configuration_key
+from search.oracles.hyperband import Hyperband
+from search.oracles.random_search import RandomSearch
+from search.oracles.sampling import new_values
+from search.oracles.surrogate import Known, Surrogate
+
+OBJECTIVE = keras_tuner.Objective("val_loss", "min")
+
+
+def declare(hp: keras_tuner.HyperParameters) -> None:
+    hp.Float("learning_rate", 1e-4, 1e-1, sampling="log")
+    hp.Int("depth", 1, 5)
+    hp.Float("dropout", 0.0, 0.5, step=0.1)
+    hp.Choice("activation", ["relu", "gelu", "silu"])
+    hp.Choice("batch_size", [16, 32, 64])
+    hp.Boolean("residual")
+    hp.Choice("optimizer", ["adam", "sgd"])
+    hp.Fixed("task", "toy")
+    with hp.conditional_scope("optimizer", ["sgd"]):
+        hp.Float("momentum", 0.0, 0.99)
+        hp.Boolean("nesterov")
+    with hp.conditional_scope("residual", [True]):
+        hp.Int("width", 8, 64, step=8)
+
+
+def space() -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    declare(hp)
+    return hp
+
+
+def loss(values: dict[str, Any]) -> float:
+    """Return a loss that is best near 0.01, depth 4, silu, sgd, momentum 0.9."""
+    rate = math.log10(values["learning_rate"]) + 2.0
+    return (
+        rate**2
+        + 0.1 * (values["depth"] - 4) ** 2
+        + 0.5 * (values["activation"] != "silu")
+        + (2.0 * abs(values.get("momentum", 0.0) - 0.9))
+    )
+
+
+def run(oracle: Any, fails: Any = None, most: int = 200) -> list[dict[str, Any]]:
+    """Ask and tell until the oracle stops; return what was new, in order."""
+    found = []
+    for number in range(most):
+        trial = oracle.create_trial(f"worker{number}")
+        if trial.status == "STOPPED":
+            break
+        values = trial.hyperparameters.values
+        if "tuner/trial_id" not in values:
+            found.append({k: v for k, v in values.items() if "tuner/" not in k})
+        if fails is not None and fails(values):
+            trial.status = "FAILED"
+        else:
+            oracle.update_trial(trial.trial_id, {"val_loss": loss(values)})
+            trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return found
+
+
+def make(kind: Any, seed: int = 1, **options: Any) -> Any:
+    if issubclass(kind, Hyperband):
+        budget = {"max_epochs": 9}
+    else:
+        budget = {"max_trials": options.pop("trials", 40)}
+    oracle = kind(
+        objective=OBJECTIVE,
+        hyperparameters=space(),
+        seed=seed,
+        max_consecutive_failed_trials=10**6,
+        **budget,
+        **options,
+    )
+    oracle.verbose = 0
+    oracle.save = oracle._save_trial = lambda *arguments: None
+    return oracle
+
+
+KINDS = [RandomSearch, BayesianOptimization, Hyperband, Bohb]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_configuration_is_proposed_twice(kind: Any) -> None:
+    found = [configuration_key(values) for values in run(make(kind))]
+    assert len(found) >= 15
+    assert len(set(found)) == len(found)
+
+
+def test_positions_and_values_are_the_same_configuration() -> None:
+    encoding = Encoding(space())
+    rng = np.random.default_rng(0)
+    settled = encoding.settled(rng.random((300, len(encoding.knobs))))
+    for row in settled:
+        values = encoding.values(row)
+        np.testing.assert_allclose(encoding.positions(values), row, atol=1e-9)
+        assert ("momentum" in values) == (values["optimizer"] == "sgd")
+
+
+def test_unordered_choices_are_equally_far_apart() -> None:
+    encoding = Encoding(space())
+    base = encoding.values(np.full(len(encoding.knobs), 0.5))
+    points = encoding.encoded(
+        np.array(
+            [
+                encoding.positions(base | {"activation": a})
+                for a in ("relu", "gelu", "silu")
+            ]
+        )
+    )
+    apart = [np.linalg.norm(points[i] - points[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    np.testing.assert_allclose(apart, 1.0)
+
+
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+def test_the_model_finds_better_configurations_than_chance(kind: Any) -> None:
+    better = 0
+    for seed in range(1, 6):
+        modelled = [loss(values) for values in run(make(kind, seed))]
+        drawn = [loss(values) for values in run(make(RandomSearch, seed))]
+        count = min(len(modelled), len(drawn))
+        better += np.median(modelled[12:count]) < np.median(drawn[12:count])
+    assert better == 5
+
+
+def test_what_cannot_be_trained_is_avoided() -> None:
+    kind = BayesianOptimization
+    found = run(make(kind, trials=60), fails=lambda values: values["depth"] >= 4)
+    late = found[20:]
+    assert sum(values["depth"] >= 4 for values in late) < 0.3 * len(late)
+
+
+def test_failures_by_chance_do_not_mislead() -> None:
+    rng = random.Random(3)
+    found = run(make(BayesianOptimization), fails=lambda v: rng.random() < 0.3)
+    assert min(loss(values) for values in found) < 0.6
+
+
+def test_pending_configurations_are_not_proposed_again_nearby() -> None:
+    encoding = Encoding(space())
+    drawn = [
+        new_values(encoding, 0, number, lambda new: True) or {} for number in range(30)
+    ]
+    ranked = sorted(drawn, key=loss)
+
+    def best(pending: list[dict[str, Any]]) -> dict[str, Any]:
+        known = Known(ranked, pending=pending)
+        rng = np.random.default_rng(0)
+        return Surrogate(encoding).propose(known, rng, lambda new: True) or {}
+
+    first = best([])
+    assert best([first]) != first
+
+
+def test_streams_of_neighbouring_seeds_share_nothing() -> None:
+    seen = [
+        {configuration_key(values) for values in run(make(RandomSearch, seed))[1:]}
+        for seed in (1, 2, 11)
+    ]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+
+
+def test_the_first_random_draws_are_evenly_spread() -> None:
+    rates = sorted(
+        math.log10(values["learning_rate"])
+        for values in run(make(RandomSearch, trials=65))[1:]
+    )
+    gaps = np.diff(rates)
+    assert len(rates) == 64
+    assert gaps.max() < 3 * 3 / 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_space_is_exhausted_and_then_stopped(kind: Any) -> None:
+    small = keras_tuner.HyperParameters()
+    small.Int("depth", 1, 3)
+    small.Boolean("residual")
+    oracle = make(kind)
+    oracle.hyperparameters = small
+    found = []
+    for number in range(100):
+        trial = oracle.create_trial(f"worker{number}")
+        if trial.status == "STOPPED":
+            break
+        if "tuner/trial_id" not in trial.hyperparameters.values:
+            found.append(trial.hyperparameters.values["depth"])
+        oracle.update_trial(trial.trial_id, {"val_loss": float(number)})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert len(found) == 6
+    assert trial.status == "STOPPED"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_asked_for_comes_right_after_the_default(kind: Any) -> None:
+    wanted = new_values(Encoding(space()), 5, 3, lambda new: True) or {}
+    found = run(make(kind, first=[wanted]), most=3)
+    assert found[1] == wanted
+
+
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+def test_results_of_an_earlier_study_guide_the_first_proposals(kind: Any) -> None:
+    encoding = Encoding(space())
+    drawn = [
+        new_values(encoding, 9, number, lambda new: True) or {} for number in range(60)
+    ]
+    ranked = sorted(drawn, key=loss)
+    earlier = [(values, 2.0 - 4.0 * i / 60) for i, values in enumerate(ranked)]
+
+    def median(**options: Any) -> float:
+        runs = [run(make(kind, seed, **options), most=10)[1:] for seed in (1, 2, 3)]
+        return float(np.median([loss(values) for found in runs for values in found]))
+
+    assert median(earlier=earlier) < 0.7 * median()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plain_keras_tuner_can_use_it(kind: Any, tmp_path: Path) -> None:
+    class Recorded(keras_tuner.Tuner):
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
+            return loss(trial.hyperparameters.values)
+
+    budget = {"max_epochs": 3} if issubclass(kind, Hyperband) else {"max_trials": 12}
+    oracle = kind(objective=None, seed=1, **budget)
+    tuner = Recorded(
+        oracle=oracle,
+        hypermodel=lambda hp: declare(hp),
+        directory=tmp_path,
+        project_name="plain",
+        executions_per_trial=1,
+    )
+    tuner.search(verbose=0)
+    best = tuner.get_best_hyperparameters()[0].values
+    assert loss(best) < 5.0
