@@ -3,7 +3,7 @@
     python -m benchmarks.search_efficiency
 
 replays recorded learning curves (benchmarks/tables.py) through our tuners,
-keras-tuner's and Optuna's, and writes `docs/tuners.png`, the table of
+keras-tuner's and Optuna's, and writes `docs/tuners.png`, the tables of
 `docs/tuners-measured.md` and `benchmarks/records/search_efficiency.json`. Every replay
 is a cell, kept in a cache: the command goes on where it was stopped, and `--shard 0/2`
 and `--shard 1/2` share the cells between two processes.
@@ -11,6 +11,8 @@ and `--shard 1/2` share the cells between two processes.
 
 import argparse
 import json
+import os
+import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.one_thread  # noqa: F401
+from benchmarks.efficiency_report import write_report, write_summary
 from benchmarks.peers import PEERS, replay_peer
 from benchmarks.replay import replay
-from benchmarks.tables import Mapping, Table, read_tables
+from benchmarks.tables import OWN, Mapping, Table, read_tables
+from search.studies import commit, version
 
 RECORDS = Path(__file__).parent / "records"
+SUMMARY = RECORDS / "search_efficiency.json"
+DOCS = Path(__file__).parents[1] / "docs"
 OURS = ("bohb", "hyperband", "bayesian", "random")
 STOCK = ("kt-random", "kt-hyperband")
 MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
@@ -96,14 +102,21 @@ def run_cell(cell: Cell, table: Table) -> dict[str, Any]:
 
 
 def read_cache() -> dict[str, dict[str, Any]]:
-    """Return the recorded cells of all shards."""
-    found = {}
+    """Return the recorded cells: the committed ones and those of all shards."""
+    records = json.loads(SUMMARY.read_text())["cells"] if SUMMARY.exists() else []
     for path in sorted(RECORDS.glob("cells*.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            fields = {key: record[key] for key in Cell.__dataclass_fields__}
-            found[Cell(**fields).key] = record
-    return found
+        records += [json.loads(line) for line in path.read_text().splitlines()]
+    return {Cell(**fields_of(record)).key: record for record in records}
+
+
+def forget(tuner: str) -> None:
+    """Drop a tuner's cells: it has changed."""
+    left = [r for r in read_cache().values() if r["tuner"] != tuner]
+    for path in RECORDS.glob("cells*.jsonl"):
+        path.unlink()
+    lines = "".join(json.dumps(record) + "\n" for record in left)
+    (RECORDS / "cells-kept.jsonl").write_text(lines)
+    SUMMARY.unlink(missing_ok=True)
 
 
 def run_all(tables: dict[str, Table], shard: int, shards: int) -> None:
@@ -126,15 +139,43 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="only tables with this in their name"
     )
+    parser.add_argument(
+        "--again", action="append", default=[], help="forget the cells of a tuner"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     tables = {
         table.name: table for table in read_tables() if options.only in table.name
     }
     RECORDS.mkdir(exist_ok=True)
+    for tuner in options.again:
+        forget(tuner)
     if not options.report:
         shard, shards = (int(part) for part in options.shard.split("/"))
         run_all(tables, shard, shards)
+    report()
+
+
+def report() -> None:
+    """Write the tables, the figure and the record of all cells there are."""
+    records = sorted(read_cache().values(), key=lambda r: Cell(**fields_of(r)).key)
+    write_report(records, MARKS, OWN.stem, DOCS)
+    about = {
+        "command": "python -m benchmarks.search_efficiency",
+        "commit": commit(),
+        "machine": platform.platform(),
+        "processors": os.cpu_count(),
+        "marks": MARKS,
+        "versions": {
+            name: version(name) for name in ("keras-tuner", "optuna", "numpy")
+        },
+    }
+    write_summary(SUMMARY, records, about)
+
+
+def fields_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a record that names its cell."""
+    return {key: record[key] for key in Cell.__dataclass_fields__}
 
 
 if __name__ == "__main__":

@@ -129,8 +129,10 @@ def announce(
     count = crew.number()
     cost = f"at most {study.epochs} epochs a trial"
     if plan is not None:
+        most = "up to " if study.tuner == "bohb" else ""
         cost = (
-            f"{plan[0]} trials, {plan[1]} epochs in all (at most {study.epochs} each)"
+            f"{most}{plan[0]} trials, {plan[1]} epochs in all"
+            f" (at most {study.epochs} each)"
         )
     processes = "worker process" if count == 1 else "worker processes"
     where = f"{count} {processes}" if count else "this process"

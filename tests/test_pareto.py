@@ -1,6 +1,7 @@
 """Several objectives: what dominates what, and which trials are shown and retrained."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_nothing_comes_before_what_dominates_it(seed: int) -> None:
     points = [tuple(rng.randrange(5) for _ in range(3)) for _ in range(40)]
     order = best_first(points)
     assert sorted(order) == list(range(40))
-    for early, late in zip(order, order[1:], strict=False):
+    for early, late in pairwise(order):
         assert not dominates(points[late], points[early])
 
 

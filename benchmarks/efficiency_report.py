@@ -1,0 +1,260 @@
+"""The table, the figure and the tests of `search_efficiency`, from its cells."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from scipy.stats import bootstrap, rankdata, wilcoxon
+
+Record = dict[str, Any]
+SHOWN = (10, 30, 100)
+LABELS = {
+    "bohb": "bohb (ours, default)",
+    "hyperband": "hyperband (ours)",
+    "bayesian": "bayesian (ours)",
+    "random": "random (ours)",
+    "kt-random": "keras-tuner RandomSearch",
+    "kt-hyperband": "keras-tuner Hyperband",
+    "kt-bayesian": "keras-tuner BayesianOptimization",
+    "optuna-tpe": "Optuna TPE",
+    "optuna-tpe-hyperband": "Optuna TPE + HyperbandPruner",
+    "optuna-tpe-sha": "Optuna TPE + SuccessiveHalvingPruner",
+    "optuna-random-sha": "Optuna random + SuccessiveHalvingPruner",
+}
+# Okabe & Ito 2008, told apart by the colour-blind; line styles tell the rest.
+LINES = {
+    "bohb": ("#D55E00", "-"),
+    "hyperband": ("#E69F00", "-"),
+    "bayesian": ("#CC79A7", "-"),
+    "kt-random": ("#999999", ":"),
+    "kt-hyperband": ("#000000", "--"),
+    "optuna-tpe": ("#56B4E9", ":"),
+    "optuna-tpe-hyperband": ("#0072B2", "--"),
+    "optuna-tpe-sha": ("#009E73", "--"),
+    "optuna-random-sha": ("#009E73", ":"),
+}
+GROUPS = (
+    ("TaskSet, nearest", "nearest", False),
+    ("TaskSet, nearest unused", "unused", False),
+    ("own space, nearest", "nearest", True),
+    ("own space, nearest unused", "unused", True),
+)
+
+
+def write_report(
+    records: Sequence[Record], marks: Sequence[int], own: str, folder: Path
+) -> None:
+    """Write the Markdown tables, the figure and the JSON record."""
+    plain = [r for r in records if r["workers"] == 1 and not r["failing"]]
+    text = [
+        "# Measured: which tuner finds the best at the same cost",
+        "",
+        "Written by `python -m benchmarks.search_efficiency`; what the columns mean"
+        " stands in [tuners.md](tuners.md).",
+        "",
+    ]
+    for title, mapping, is_own in GROUPS:
+        chosen = [
+            r
+            for r in plain
+            if r["mapping"] == mapping and (r["table"] == own) == is_own
+        ]
+        if chosen:
+            text += [f"## {title}", "", *regret_table(chosen, marks), ""]
+    text += ["## bohb against each", "", *comparison_table(plain, marks), ""]
+    text += ["## With 20% random failures", "", *failure_lines(records, marks), ""]
+    text += ["## Four workers", "", *idle_table(records, marks), ""]
+    (folder / "tuners-measured.md").write_text("\n".join(text))
+    draw(plain, marks, own, folder / "tuners.png")
+    print("\n".join(text))
+
+
+def at(record: Record, marks: Sequence[int], mark: int) -> float | None:
+    """Return the regret at a mark, None where the replay ended before."""
+    place = list(marks).index(mark)
+    regrets = record["regret"]
+    return float(regrets[place]) if place < len(regrets) else None
+
+
+def regrets(
+    records: Sequence[Record], marks: Sequence[int], mark: int
+) -> dict[str, dict[tuple[Any, ...], float]]:
+    """Return tuner -> (table, mapping, seed) -> regret at a mark."""
+    found: dict[str, dict[tuple[Any, ...], float]] = defaultdict(dict)
+    for record in records:
+        value = at(record, marks, mark)
+        if value is not None:
+            key = (record["table"], record["mapping"], record["seed"])
+            found[record["tuner"]][key] = value
+    return found
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return the mean and its 95% bootstrap interval."""
+    sample = np.array(values)
+    if len(sample) < 3 or np.ptp(sample) == 0:
+        return f"{sample.mean():.3f}"
+    result = bootstrap((sample,), np.mean, rng=np.random.default_rng(0))
+    low, high = result.confidence_interval
+    return f"{sample.mean():.3f} ({low:.3f}–{high:.3f})"
+
+
+def regret_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
+    """Return mean normalised regret and mean rank, a tuner a row."""
+    columns = {mark: regrets(records, marks, mark) for mark in SHOWN}
+    ranks = mean_ranks(columns[30])
+    heads = " | ".join(f"at {mark}" for mark in SHOWN)
+    lines = [
+        f"| tuner | {heads} | rank at 30 | replays to 30, to 100 |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    order = sorted(columns[30], key=lambda t: np.mean(list(columns[30][t].values())))
+    for tuner in order:
+        cells = [
+            interval(list(columns[mark][tuner].values()))
+            if columns[mark].get(tuner)
+            else "–"
+            for mark in SHOWN
+        ]
+        counts = f"{len(columns[30][tuner])}, {len(columns[100].get(tuner, {}))}"
+        rank = f"{ranks[tuner]:.1f}" if tuner in ranks else "–"
+        lines.append(f"| {LABELS[tuner]} | {' | '.join(cells)} | {rank} | {counts} |")
+    return lines
+
+
+def mean_ranks(by_tuner: dict[str, dict[tuple[Any, ...], float]]) -> dict[str, float]:
+    """Return the mean rank over the replays that all full tuners share."""
+    tuners = [tuner for tuner in by_tuner if tuner != "kt-bayesian"]
+    shared = set.intersection(*(set(by_tuner[tuner]) for tuner in tuners))
+    if not shared:
+        return {}
+    rows = [rankdata([by_tuner[t][key] for t in tuners]) for key in sorted(shared)]
+    return dict(zip(tuners, np.mean(rows, 0), strict=True))
+
+
+def comparison_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
+    """Return bohb's regret over each other's, and one-sided Wilcoxon tests."""
+    lines = ["| against | " + " | ".join(f"at {mark}" for mark in SHOWN) + " |"]
+    lines.append("| --- | --- | --- | --- |")
+    columns = {mark: regrets(records, marks, mark) for mark in SHOWN}
+    for tuner in LABELS:
+        if tuner == "bohb" or tuner not in columns[10]:
+            continue
+        cells = [
+            compared(columns[mark].get("bohb", {}), columns[mark].get(tuner, {}))
+            for mark in SHOWN
+        ]
+        lines.append(f"| {LABELS[tuner]} | {' | '.join(cells)} |")
+    return lines
+
+
+def compared(ours: dict[Any, float], theirs: dict[Any, float]) -> str:
+    """Return `0.05 : 0.12, p = 0.001` over the replays both have."""
+    shared = sorted(set(ours) & set(theirs))
+    if len(shared) < 3:
+        return "–"
+    left = np.array([ours[key] for key in shared])
+    right = np.array([theirs[key] for key in shared])
+    if np.all(left == right):
+        return f"{left.mean():.3f} : {right.mean():.3f}"
+    p = wilcoxon(left, right, alternative="less").pvalue
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{left.mean():.3f} : {right.mean():.3f}, {text}"
+
+
+def failure_lines(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
+    """Return bohb's regret at 30 with and without failures, on the same replays."""
+    bohb = [r for r in records if r["tuner"] == "bohb" and r["workers"] == 1]
+    without = regrets([r for r in bohb if not r["failing"]], marks, 30)["bohb"]
+    failing = regrets([r for r in bohb if r["failing"]], marks, 30)["bohb"]
+    shared = sorted(set(without) & set(failing))
+    before = [without[key] for key in shared]
+    after = [failing[key] for key in shared]
+    if not shared:
+        return ["Not measured."]
+    return [
+        f"Regret at 30 full trainings over {len(shared)} replays: {interval(before)}"
+        f" without, {interval(after)} with failures."
+    ]
+
+
+def idle_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
+    """Return idle time and regret with four workers."""
+    lines = [
+        "| tuner | idle | regret at 10 | at 30 | replays |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for tuner in LABELS:
+        chosen = [r for r in records if r["tuner"] == tuner and r["workers"] == 4]
+        if chosen:
+            idle = 100 * np.mean([r["idle"] for r in chosen])
+            ten, thirty = (
+                interval([v for r in chosen if (v := at(r, marks, m)) is not None])
+                for m in (10, 30)
+            )
+            label = LABELS[tuner]
+            lines.append(
+                f"| {label} | {idle:.2f}% | {ten} | {thirty} | {len(chosen)} |"
+            )
+    return lines
+
+
+def draw(records: Sequence[Record], marks: Sequence[int], own: str, path: Path) -> None:
+    """Draw mean regret over the budget, a panel a group of tables."""
+    mpl.use("Agg")
+    shown = [
+        (title, [r for r in records if is_in(r, mapping, is_own, own)])
+        for title, mapping, is_own in GROUPS
+    ]
+    shown = [(title, chosen) for title, chosen in shown if chosen]
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(3.4 * len(shown), 3.9), sharey=True, squeeze=False
+    )
+    for axis, (title, chosen) in zip(axes[0], shown, strict=True):
+        for tuner, (colour, style) in LINES.items():
+            rows = [r["regret"] for r in chosen if r["tuner"] == tuner]
+            if not rows:
+                continue
+            longest = max(map(len, rows))
+            means = [
+                np.mean([row[i] for row in rows if len(row) > i])
+                for i in range(longest)
+            ]
+            axis.plot(
+                marks[:longest],
+                means,
+                style,
+                color=colour,
+                lw=2.4 if tuner == "bohb" else 1.4,
+                label=LABELS[tuner],
+                zorder=3 if tuner == "bohb" else 2,
+            )
+        axis.set(title=title, xscale="log", xlabel="full trainings spent")
+        axis.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+        axis.minorticks_off()
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set(ylabel="mean normalised regret", ylim=(0, 1.02))
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=8.5
+    )
+    figure.tight_layout(rect=(0, 0.2, 1, 1))
+    figure.savefig(path, dpi=140)
+
+
+def is_in(record: Record, mapping: str, is_own: bool, own: str) -> bool:
+    """Return whether a record belongs to a group of tables."""
+    return record["mapping"] == mapping and (record["table"] == own) == is_own
+
+
+def write_summary(path: Path, records: Sequence[Record], about: Record) -> None:
+    """Write every cell, with what the run was, compactly."""
+    lines = [json.dumps(record, separators=(",", ":")) for record in records]
+    head = json.dumps(about, indent=1)[:-2]
+    path.write_text(head + ',\n "cells": [\n' + ",\n".join(lines) + "\n]}\n")
