@@ -4,8 +4,8 @@
 
 makes `benchmarks/tables/cifar100_ten_convnet.npz`, the table of our own search space
 that `search_efficiency.py` replays. Ten classes of CIFAR-100 at 16 px keep a training
-to seconds of one core. What has been trained lies in a file of lines beside the table:
-the same command goes on after the last line.
+to seconds of one core. The same command goes on where it, or the table, ends: what has
+been trained since lies in a file of lines beside it.
 """
 
 import argparse
@@ -151,32 +151,57 @@ def one_epoch(model: keras.Model, batch_size: int, data: tuple[Any, ...]) -> Any
     return epoch
 
 
-def record(count: int, lines: Path, data: tuple[Any, ...]) -> None:
-    """Train what `lines` does not hold yet; one line a configuration."""
-    done = len(read_lines(lines))
+def record(count: int, table: Path, data: tuple[Any, ...]) -> None:
+    """Train the configurations below `count` that have not been, a line each."""
+    done = {result["number"] for result in results_of(table)}
     space = declared_space()
-    for number in range(done, count):
+    for number in range(count):
+        if number in done:
+            continue
         values = random_values(space, np.random.default_rng([2026, number]))
         result = train(values, number, data)
-        with lines.open("a") as file:
+        with lines_of(table).open("a") as file:
             file.write(json.dumps(result) + "\n")
-        print(
-            number,
-            f"{result['seconds'][-1]:.1f} s",
-            f"{max(result['curves']['val_accuracy']):.3f}",
-            flush=True,
+        seconds, scores = result["seconds"], result["curves"]["val_accuracy"]
+        print(number, f"{seconds[-1]:.1f} s", f"{max(scores):.3f}", flush=True)
+
+
+def lines_of(table: Path) -> Path:
+    return table.with_suffix(".jsonl")
+
+
+def results_of(table: Path) -> list[dict[str, Any]]:
+    """Return what has been trained, in the table and since."""
+    found = unpack(table) if table.exists() else []
+    known = {result["number"] for result in found}
+    if lines_of(table).exists():
+        for line in lines_of(table).read_text().splitlines():
+            result = json.loads(line)
+            found += [] if result["number"] in known else [result]
+    return sorted(found, key=lambda result: int(result["number"]))
+
+
+def unpack(table: Path) -> list[dict[str, Any]]:
+    """Return the results in a table."""
+    data = np.load(table)
+    found = []
+    for row, values in enumerate(json.loads(str(data["configurations"]))):
+        reached = int(np.isfinite(data["seconds"][row]).sum())
+        found.append(
+            {
+                "number": int(data["numbers"][row]),
+                "values": values,
+                "curves": {key: data[key][row, :reached].tolist() for key in KEPT},
+                "seconds": data["seconds"][row, :reached].tolist(),
+                "parameters": int(data["parameters"][row]),
+            }
         )
+    return found
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def pack(lines: Path, table: Path) -> None:
+def pack(table: Path) -> None:
     """Write the table; epochs that were not reached are NaN."""
-    results = read_lines(lines)
+    results = results_of(table)
     arrays: dict[str, Any] = {
         key: np.full((len(results), EPOCHS), np.nan, "float32")
         for key in (*KEPT, "seconds")
@@ -184,14 +209,16 @@ def pack(lines: Path, table: Path) -> None:
     for row, result in enumerate(results):
         for key, curve in (result["curves"] | {"seconds": result["seconds"]}).items():
             arrays[key][row, : len(curve)] = curve
-    arrays["parameters"] = np.array([r["parameters"] for r in results], "int32")
-    space = declared_space()
+    for key, dtype in (("number", "int32"), ("parameters", "int32")):
+        name = "numbers" if key == "number" else key
+        arrays[name] = np.array([result[key] for result in results], dtype)
     np.savez_compressed(
         table,
         configurations=json.dumps([result["values"] for result in results]),
-        space=json.dumps(space.get_config()),
+        space=json.dumps(declared_space().get_config()),
         **arrays,
     )
+    lines_of(table).unlink(missing_ok=True)
     print(f"{table}: {len(results)} configurations, {table.stat().st_size} bytes")
 
 
@@ -201,9 +228,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--table", type=Path, default=TABLE)
     options = parser.parse_args()
-    lines = options.table.with_suffix(".jsonl")
-    record(options.count, lines, ten_classes(options.data_dir))
-    pack(lines, options.table)
+    record(options.count, options.table, ten_classes(options.data_dir))
+    pack(options.table)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ OURS = ("bohb", "hyperband", "bayesian", "random")
 STOCK = ("kt-random", "kt-hyperband")
 MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
 MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
-SEEDS, LONG_SEEDS = 20, 5
+SEEDS, LONG_SEEDS = 20, 3
 LONG, SHORT = 100, 30
 # Stock BayesianOptimization takes seconds a proposal.
 SLOW = "kt-bayesian"
