@@ -15,7 +15,7 @@ from search.executors import Workers, make_executor
 from search.inputs import only_driver
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
-from search.oracles import check_tuner, make_oracle, planned
+from search.oracles import check_tellable, check_tuner, make_oracle, planned
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Trial, ranked
@@ -61,17 +61,18 @@ def search(
     console = console or Console(stderr=True, quiet=True)
     crew = Workers(workers, trials_per_gpu, worker_memory, cluster)
     check_tuner(study.tuner)
+    check_tellable(study)
     begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
     study, space = begun.study, begun.space
+    told = warm_start(study, paths, space, begun.baselines)
+    for note in told.notes:
+        console.print(note, highlight=False)
     with only_driver(paths):
         begun.record(paths)
         if not paths.oracle.exists():
             write_hparams_domain(paths.logs, knob_domains(space))
         seconds = predicted_seconds(begun, paths, crew)
         announce(study, paths, crew, seconds, console)
-        told = warm_start(study, paths, space, begun.baselines)
-        for note in told.notes:
-            console.print(note, highlight=False)
         view = LiveView(
             console,
             objective=study.objective,

@@ -57,6 +57,16 @@ def check_tuner(name: str) -> None:
         )
 
 
+def check_tellable(study: Study) -> None:
+    """Raise InputError where the tuner cannot be told what `--start-from` names."""
+    if study.start_from and study.tuner not in TELLABLE:
+        raise InputError(
+            f"--start-from with one of our tuners ({', '.join(TELLABLE)})",
+            study.tuner,
+            "Choose another --tuner, or leave --start-from out",
+        )
+
+
 def make_oracle(
     study: Study, hyperparameters: Any, told: WarmStart | None = None
 ) -> Any:

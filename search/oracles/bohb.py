@@ -52,7 +52,9 @@ class Bohb(Hyperband, GuidedOracle):
         self.listen()
         if self.further:  # new trials change the order of the others
             return {
-                run_id for rung in self.ledger.rungs.values() for _, run_id in rung.waiting
+                run_id
+                for rung in self.ledger.rungs.values()
+                for _, run_id in rung.waiting
             }
         return may_be_promoted(self.plan, self.ledger, self.factor)
 

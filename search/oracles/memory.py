@@ -12,6 +12,7 @@ import keras_tuner
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.ledger import Standing
 from search.pareto import signed
+from search.records import Direction
 
 Values = dict[str, Any]
 # keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.
@@ -34,7 +35,7 @@ class RememberingOracle(keras_tuner.Oracle):
     def __init__(
         self,
         objective: Any = None,
-        further: dict[str, str] | None = None,
+        further: dict[str, Direction] | None = None,
         first: list[Values] | None = None,
         earlier: list[tuple[Values, float]] | None = None,
         **oracle_options: Any,

@@ -146,9 +146,9 @@ class Surrogate:
         A process of its own on 0 and 1: failures that have nothing to do with the knobs
         are noise to it, and change nothing.
         """
-        failed = self.points(known.failed[-MOST_OF_A_KIND:])
-        every = -(-len(known.ranked) // MOST_OF_A_KIND)
-        trained = self.points(known.ranked[::every])
+        failed = self.points(list(known.failed)[-MOST_OF_A_KIND:])
+        every = max(1, -(-len(known.ranked) // MOST_OF_A_KIND))
+        trained = self.points(list(known.ranked)[::every])
         inputs = np.concatenate([trained, failed])
         labels = np.repeat([1.0, 0.0], [len(trained), len(failed)])
         share, spread = labels.mean(), labels.std()
