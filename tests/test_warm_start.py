@@ -1,0 +1,127 @@
+"""`--start-from`: what is taken over from earlier studies, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import pytest
+
+from search.errors import InputError
+from search.oracles import check_tellable, make_oracle
+from search.paths import StudyPaths, study_paths
+from search.records import Trial, write_records
+from search.studies import Study, record_study
+from search.warm_start import BEST_AGAIN, warm_start
+
+
+def space() -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.Float("learning_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+    hp.Int("depth", 1, 5, default=2)
+    hp.Choice("optimizer", ["adam", "sgd"])
+    with hp.conditional_scope("optimizer", ["sgd"]):
+        hp.Float("momentum", 0.0, 0.99, default=0.9)
+    return hp
+
+
+def study(**options: Any) -> Study:
+    return Study("new", "classification", "shapes", "convnet", epochs=9, **options)
+
+
+def paths(tmp_path: Path, name: str = "new") -> StudyPaths:
+    return study_paths(name, tmp_path / "results", tmp_path / "logs")
+
+
+def earlier_study(tmp_path: Path) -> None:
+    of = Study("old", "classification", "shapes", "convnet")
+    record_study(paths(tmp_path, "old"), of, {}, "mark", "command")
+    values = [
+        {"learning_rate": 0.01, "depth": 4, "width": 64},
+        {"learning_rate": 0.02, "depth": 9},
+        {"learning_rate": 0.03, "optimizer": "sgd"},
+        {"learning_rate": 0.04},
+        {"learning_rate": 0.05},
+    ]
+    trials = [
+        Trial(f"{i}", "COMPLETED", 0.9 - i / 10, 1, epochs=9, values=each)
+        for i, each in enumerate(values)
+    ]
+    trials.append(Trial("5", "PAUSED", 0.99, 1, epochs=1, values={"depth": 1}))
+    trials.append(Trial("6", "FAILED", None, values={"depth": 3}))
+    write_records(paths(tmp_path, "old").trials, trials)
+
+
+def test_the_best_of_an_earlier_study_are_tried_first(tmp_path: Path) -> None:
+    earlier_study(tmp_path)
+    told = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
+    assert told.first[:2] == [
+        {"learning_rate": 0.01, "depth": 4, "optimizer": "adam"},
+        {"learning_rate": 0.02, "depth": 2, "optimizer": "adam"},
+    ]
+    assert told.first[2]["momentum"] == 0.9
+    assert len(told.first) == BEST_AGAIN
+
+
+def test_all_its_results_are_told_longer_trainings_first(tmp_path: Path) -> None:
+    earlier_study(tmp_path)
+    told = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
+    scores = [score for _, score in told.earlier]
+    assert len(scores) == 6
+    assert scores == sorted(scores, reverse=True)
+    assert told.earlier[-1][0]["depth"] == 1
+
+
+def test_baselines_take_defaults_and_keep_out_of_other_spaces(tmp_path: Path) -> None:
+    baselines = {"deep": {"depth": 5}, "elsewhere": {"depth": 50}}
+    told = warm_start(
+        study(start_from=["baselines"]), paths(tmp_path), space(), baselines
+    )
+    assert told.first == [{"learning_rate": 0.01, "depth": 5, "optimizer": "adam"}]
+    assert "elsewhere" in told.notes[0]
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
+    earlier_study(tmp_path)
+    other = keras_tuner.HyperParameters()
+    other.Int("unknown", 1, 3)
+    with pytest.raises(InputError, match="knob in common"):
+        warm_start(study(start_from=["old"]), paths(tmp_path), other, {})
+    with pytest.raises(InputError):
+        warm_start(study(start_from=["missing"]), paths(tmp_path), space(), {})
+    with pytest.raises(InputError):
+        warm_start(study(start_from=["baselines"]), paths(tmp_path), space(), {})
+    with pytest.raises(InputError):
+        check_tellable(study(start_from=["old"], tuner="kt-bayesian"))
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband", "bohb"])
+def test_a_tuner_starts_with_what_it_was_told(tmp_path: Path, tuner: str) -> None:
+    earlier_study(tmp_path)
+    of = study(start_from=["old"], tuner=tuner)
+    told = warm_start(of, paths(tmp_path), space(), {})
+    oracle = make_oracle(of, space(), told)
+    asked = [oracle.create_trial(f"worker{i}").hyperparameters.values for i in range(4)]
+    plain = [{k: v for k, v in each.items() if "tuner/" not in k} for each in asked]
+    assert plain[1:] == told.first
+    restored = make_oracle(of, space())
+    restored.trials = oracle.trials
+    restored.set_state(
+        oracle.get_state()
+        | {"display": {"search_start": None, "trial_start": {}, "trial_number": {}}}
+    )
+    assert restored.first == told.first
+    assert restored.earlier == told.earlier
+
+
+def test_several_objectives_order_promotions_by_fronts() -> None:
+    oracle = make_oracle(study(tuner="bohb", further_objectives=["flops"]), space())
+    costs = [(0.5, 9.0), (0.9, 9.0), (0.6, 1.0), (0.4, 9.0), (0.3, 9.0), (0.2, 9.0)]
+    asked = [oracle.create_trial(f"worker{i}") for i in range(len(costs))]
+    for trial, (accuracy, flops) in zip(asked, costs, strict=True):
+        metrics = {"val_accuracy": accuracy, "flops": flops}
+        oracle.update_trial(trial.trial_id, metrics)
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    names = [oracle.create_trial(f"later{i}").hyperparameters.values for i in range(2)]
+    promoted = {values.get("tuner/trial_id") for values in names}
+    assert promoted == {asked[1].trial_id, asked[2].trial_id}
