@@ -43,7 +43,15 @@ VALUES: dict[str, Any] = {
     "schedule": "cosine",
     "warmup_fraction": 0.05,
 }
-STUDY = Study("tiny", "classification", "shapes", "convnet", epochs=4, limit_train=128)
+STUDY = Study(
+    "tiny",
+    "classification",
+    "shapes",
+    "convnet",
+    epochs=4,
+    limit_train=128,
+    further_objectives=["latency_ms", "flops"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +111,17 @@ def test_promotion_with_sgd_momentum_and_cosine_is_the_same_training(
     )
     for ours, theirs in pairs:
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_a_network_costs_is_measured_and_kept(
+    straight: tuple[Path, Outcome],
+) -> None:
+    folder, outcome = straight
+    assert set(outcome.measured) == {"latency_ms", "flops"}
+    assert all(value and value > 0 for value in outcome.measured.values())
+    standing = read_standing(folder / LAST)
+    assert standing is not None
+    assert standing.measured == outcome.measured
 
 
 def test_a_trial_promoted_from_rung_to_rung_is_the_same_training(
