@@ -50,7 +50,7 @@ def write_report(
     records: Sequence[Record], marks: Sequence[int], own: str, folder: Path
 ) -> None:
     """Write the Markdown tables, the figure and the JSON record."""
-    plain = [r for r in records if r["workers"] == 1 and not r["failing"]]
+    plain = shared([r for r in records if r["workers"] == 1 and not r["failing"]])
     text = [
         "# Measured: which tuner finds the best at the same cost",
         "",
@@ -72,6 +72,19 @@ def write_report(
     (folder / "tuners-measured.md").write_text("\n".join(text))
     draw(plain, marks, own, folder / "tuners.png")
     print("\n".join(text))
+
+
+def shared(records: Sequence[Record]) -> list[Record]:
+    """Return the cells of those replays that every tuner has, but the slow one.
+
+    A run that was cut has some tuners' cells and not others'.
+    """
+    replays: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    for r in records:
+        replays[r["tuner"]].add((r["table"], r["mapping"], r["seed"]))
+    full = [replays[tuner] for tuner in replays if tuner != "kt-bayesian"]
+    common = set.intersection(*full) if full else set()
+    return [r for r in records if (r["table"], r["mapping"], r["seed"]) in common]
 
 
 def at(record: Record, marks: Sequence[int], mark: int) -> float | None:
