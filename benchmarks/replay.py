@@ -157,6 +157,9 @@ class ReplayDriver(Driver):
     def save(self) -> None:
         """Write nothing."""
 
+    def sweep(self) -> None:
+        """Remove nothing: there are no checkpoints."""
+
 
 def replay(
     table: Table,
