@@ -41,7 +41,7 @@ FEASIBLE_REFIT_GROWTH = 1.5
 # Of trained and of failed configurations, in the model of what can be trained.
 MOST_OF_A_KIND = 100
 LEAST_FAILED = 3
-LEAST_FEASIBLE = 1e-3
+LEAST_FEASIBLE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Surrogate:
             half = MOST_OBSERVED // 2
             rest = rng.choice(places[half:], MOST_OBSERVED - half, replace=False)
             places = np.concatenate([places[:half], np.sort(rest)])
-        own = [known.ranked[place] for place in places]
+        own = [known.ranked[int(place)] for place in places]
         told = known.earlier[: len(own) + MOST_MORE_EARLIER]
         configurations = [*own, *(values for values, _ in told)]
         chosen = np.concatenate([targets[places], [score for _, score in told]])
