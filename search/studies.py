@@ -56,7 +56,7 @@ class Study:
     task: Task
     dataset: str
     hypermodel: str
-    tuner: str = "bohb"
+    tuner: str = "hyperband"
     objective: str = "val_accuracy"
     direction: Direction = "max"
     epochs: int = 30
