@@ -102,7 +102,7 @@ class VGG16Transfer(ImageHyperModel):
         if values["dense_units"]:
             x = blocks.drop(x, values["dropout_rate"], "feature_dropout")
             x = keras.layers.Dense(
-                values["dense_units"], activation="relu", name="dense"
+                values["dense_units"], activation="relu", name="head_dense"
             )(x)
         x = blocks.drop(x, values["dropout_rate"], "head_dropout")
         return Network(blocks.class_probabilities(x, self.num_classes), unfrozen)

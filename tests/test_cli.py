@@ -101,7 +101,8 @@ def test_a_finalist_with_the_search_s_seed_repeats_the_search_s_score(
     results = finished[0] / "results" / finished[1]
     scores = {t["trial_id"]: t["score"] for t in read_json(results / "trials.json")}
     key = "accuracy" if "convnet" in finished[1] else "dice"
-    for finalist in read_json(results / "finalists.json"):
+    finalists = read_json(results / "finalists.json")
+    for finalist in [each for each in finalists if each["seed"] == 0]:
         score = scores[finalist["trial_id"]]
         # Masks are stored as float16, which moves a pixel at the threshold.
         assert finalist["validation"][key] == pytest.approx(score, abs=2e-3)
