@@ -225,7 +225,7 @@ def test_layers_are_named_as_in_the_papers(name: str, tiny: None) -> None:
     assert not [each for each in names if default_name.fullmatch(each)]
     parts = {
         "convnet": "stem_conv stage1_block1_conv2 stage2_block1_shortcut global_pool",
-        "vgg16_transfer": "preprocess stage5 global_pool dense head_dropout",
+        "vgg16_transfer": "preprocess stage5 global_pool head_dense head_dropout",
         "unet": "encoder1_conv1 down1 bottom_conv2 up1 decoder1_skip",
         "mobilenet_unet": "stage5 decoder4_up decoder4_skip decoder1_conv",
     }

@@ -460,7 +460,7 @@ def test_segmentation_speaks_of_a_threshold(tmp_path: Path) -> None:
     page = read_page(paths).words()
     assert "Threshold, which makes a pixel foreground" in page
     assert "test dice of 0.8977 (n = 1,000 images)" in page
-    assert "Temperature" not in page
+    assert "Temperature, which divides the logits" in page
 
 
 def test_a_figure_that_is_not_made_any_more_is_removed(tmp_path: Path) -> None:
