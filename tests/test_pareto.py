@@ -58,7 +58,7 @@ def test_with_one_objective_there_is_no_front() -> None:
 
 
 def test_finalists_are_spread_over_the_front() -> None:
-    chosen = [c.trial.trial_id for c in choose(TRIALS, STUDY, top=3, seeds=1)]
+    chosen = [c.trial_id for c in choose(TRIALS, STUDY, top=3, seeds=1)]
     assert chosen[0] == "accurate"
     assert set(chosen[1:]) == {"fast", "small"}
     assert "latency_ms" in choose(TRIALS, STUDY, top=1, seeds=1)[0].chosen_because
