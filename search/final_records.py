@@ -17,7 +17,7 @@ from search.records import (
     write_ensemble,
     write_records,
 )
-from search.test_scores import TestScores
+from search.scores_on_test import TestScores
 
 BLENDS = ("ensemble", "best_single")
 

@@ -25,8 +25,8 @@ from search.output import plainly
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
+from search.sealing import already_scored
 from search.studies import Study, open_study, read_study
-from search.test_lock import already_scored
 from search.tta import check_kinds
 
 

@@ -27,8 +27,8 @@ from search.orders import Executor, Order, Outcome, Progress
 from search.paths import StudyPaths
 from search.predictions import prediction_path
 from search.records import Metrics, Trial
+from search.sealing import seal
 from search.studies import Study
-from search.test_lock import seal
 
 
 @dataclass(frozen=True)
