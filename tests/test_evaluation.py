@@ -116,6 +116,31 @@ def test_a_fitted_temperature_is_never_worse_than_none(seed):
     assert after["nll"] <= before["nll"]
 
 
+def right_by_chance(images, seed, temperature=1.0):
+    """Foreground probabilities, and masks whose whole images go wrong together."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (images, 8, 8))
+    honest = 1 / (1 + np.exp(-logits / temperature - rng.normal(0, 1, (images, 1, 1))))
+    masks = (rng.random(logits.shape) < honest).astype(np.uint8)
+    masks[:, 0] = 255
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), masks
+
+
+def test_a_temperature_of_masks_is_only_kept_where_it_helps_other_images():
+    probabilities, masks = right_by_chance(400, 0, temperature=2.5)
+    fitted = fit_temperature("segmentation", probabilities, masks)
+    assert 2.0 < fitted < 3.5
+    # A thousand equal pixels are one image that went wrong, not a thousand proofs.
+    one = np.full((3, 40, 40), 0.9, np.float32)
+    masks = np.ones((3, 40, 40), np.uint8)
+    masks[0] = 0
+    assert fit_temperature("segmentation", one, masks) == 1.0
+
+
+def test_one_image_fits_no_temperature():
+    assert fit_temperature("classification", np.array([[0.9, 0.1]]), [1]) == 1.0
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_segmentation_metrics_equal_plain_numpy(dtype, monkeypatch):
     monkeypatch.setattr(columns, "CHUNK_VALUES", 200)
