@@ -11,8 +11,8 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 from search import evaluation, export_check
 from search.descriptions import Description, embed_description
 from search.files import read_json, sync_folder, write_json
-from search.formats import FORMATS, check_backend, check_formats
+from search.formats import FORMATS, Quantisation, check_backend, check_formats
+from search.quantisation import Calibration
 from search.records import Exported
 
 Array = NDArray[Any]
 
 CHECK_SECONDS = 1800
+# How often a quantised file that fails its check is written with more float32 layers.
+ATTEMPTS = 3
 
 
 class ExportError(RuntimeError):
@@ -55,13 +58,18 @@ class Source:
 
 
 def write_exports(
-    folder: Path, sources: Sequence[Source], images: Array, formats: Sequence[str]
+    folder: Path,
+    sources: Sequence[Source],
+    images: Array,
+    formats: Sequence[str],
+    calibration_images: Array | None = None,
 ) -> tuple[list[Exported], list[str]]:
     """Write and check every source in every format; install those that pass.
 
     Args:
         folder: the export folder of a study.
         images: uint8 or float, RGB 0–255, those of the sources' references.
+        calibration_images: others, that a quantiser learns from; default: the same.
 
     Returns:
         What was installed, and what is wrong with each artefact that was not: of those
@@ -75,8 +83,9 @@ def write_exports(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
         work = Path(name)
         np.save(work / "images.npy", images)
+        learned = images if calibration_images is None else calibration_images
         for format_name in dict.fromkeys(formats):
-            for answer in written_and_checked(sources, format_name, images, work):
+            for answer in written_and_checked(sources, format_name, learned, work):
                 target = folder / answer.name
                 remove(target, work)
                 if isinstance(answer.outcome, Exported):
@@ -96,27 +105,71 @@ class Checked(NamedTuple):
 
 
 def written_and_checked(
-    sources: Sequence[Source], format_name: str, images: Array, work: Path
+    sources: Sequence[Source], format_name: str, learned: Array, work: Path
 ) -> list[Checked]:
-    """Write all models in one format and compare them, run in a fresh process."""
+    """Write all models in one format until each passes its check, or none is left.
+
+    A quantised file that fails is written again with half the disagreement on the
+    images it learns from, so with more of its layers in float32.
+    """
     outcomes: dict[str, Exported | ExportError] = {}
-    written = []
+    pending = list(sources)
+    for goal in goals(format_name):
+        outcomes |= attempted(pending, format_name, learned, goal, work)
+        pending = [
+            source
+            for source in pending
+            if isinstance(outcomes[artefact_name(source, format_name)], ExportError)
+        ]
+        if not pending:
+            break
+    return [Checked(name, outcome) for name, outcome in outcomes.items()]
+
+
+def goals(format_name: str) -> list[float]:
+    """Return what a writer aims at on the images it learns from, attempt by attempt."""
+    limits = FORMATS[format_name]
+    if not limits.is_quantised:
+        return [1.0]
+    least = max(limits.label_agreement, limits.pixel_agreement)
+    return [1 - (1 - least) / 2**attempt for attempt in range(1, ATTEMPTS + 1)]
+
+
+def attempted(
+    sources: Sequence[Source],
+    format_name: str,
+    learned: Array,
+    goal: float,
+    work: Path,
+) -> dict[str, Exported | ExportError]:
+    """Write models in one format and compare them, run in a fresh process."""
+    outcomes: dict[str, Exported | ExportError] = {}
+    written: list[tuple[Source, Quantisation]] = []
     for source in sources:
         name = artefact_name(source, format_name)
+        calibration = Calibration(learned, same_decisions(source.description), goal)
         try:
-            write_artefact(source, format_name, images, work)
-            written.append(source)
+            written.append(
+                (source, write_artefact(source, format_name, calibration, work))
+            )
         except ExportError as error:
             outcomes[name] = error
-    for source, answer in zip(
-        written, run_check(work, format_name, written), strict=True
-    ):
+    answers = run_check(work, format_name, [source for source, _ in written])
+    for (source, quantisation), answer in zip(written, answers, strict=True):
         name = artefact_name(source, format_name)
         try:
-            outcomes[name] = measured(source, format_name, work, answer)
+            record = measured(source, format_name, work, answer)
+            outcomes[name] = replace(record, quantisation=quantisation or {})
         except ExportError as error:
             outcomes[name] = error
-    return [Checked(name, outcome) for name, outcome in outcomes.items()]
+    return outcomes
+
+
+def same_decisions(about: Description) -> Callable[[Array, Array], float]:
+    """Return what judges a quantised model: the fraction of equal labels or pixels."""
+    return lambda reference, outputs: evaluation.agreement(
+        about.task, reference, outputs, about.threshold
+    )[1]
 
 
 def remove(target: Path, work: Path) -> None:
@@ -130,21 +183,24 @@ def artefact_name(source: Source, format_name: str) -> str:
     return source.kind + FORMATS[format_name].suffix
 
 
-def write_artefact(source: Source, format_name: str, images: Array, work: Path) -> None:
-    """Write one model into the working folder.
+def write_artefact(
+    source: Source, format_name: str, calibration: Calibration, work: Path
+) -> Quantisation:
+    """Write one model into the working folder; return what became of its layers.
 
     Raises:
         ExportError: the exporter failed.
     """
     path = work / artefact_name(source, format_name)
     try:
-        FORMATS[format_name].write(source.model, path, images)
+        written = FORMATS[format_name].write(source.model, path, calibration)
         embed_description(path, source.description)
     except Exception as error:
         # Exporters fail with whatever their converter raised.
         raise ExportError(
             f"{path.name} could not be written: {first_line(error)}"
         ) from error
+    return written
 
 
 def run_check(

@@ -36,6 +36,8 @@ from search.studies import Study, open_study
 Array = NDArray[Any]
 
 CHECKED_IMAGES = 1000
+# Training images an 8-bit model learns its ranges from, all classes among them.
+CALIBRATION_IMAGES = 500
 
 
 def export(
@@ -65,13 +67,15 @@ def export(
             f"Run `vision-tuner finalize {paths.name}` first",
         )
     check_backend(formats)
-    sources, pictures = load_sources(paths, study, record, data_dir, images)
+    sources, pictures, learned = load_sources(paths, study, record, data_dir, images)
     earlier = earlier_exports(paths)
     say(
         f"writing {', '.join(formats)}; each is run in a new process on"
         f" {len(pictures)} validation images"
     )
-    exported, failures = write_exports(paths.export, sources, pictures, formats)
+    exported, failures = write_exports(
+        paths.export, sources, pictures, formats, learned
+    )
     tried = {artefact_name(source, name) for source in sources for name in formats}
     kept = [item for item in earlier if Path(item.path).name not in tried]
     everything = exported + kept
@@ -103,8 +107,8 @@ def load_sources(
     record: Ensemble,
     data_dir: Path | None,
     images: int,
-) -> tuple[list[Source], Array]:
-    """Return the models and the validation images they are checked on."""
+) -> tuple[list[Source], Array, Array]:
+    """Return the models, validation images to check them on, and some of train."""
     load_keras()
     import keras
 
@@ -119,7 +123,10 @@ def load_sources(
             study=study.name,
             source=ensemble_hash(paths),
         )
-        return make_sources(record, models, pictures, about), pictures
+        learned, _ = data.open_train(
+            study.task, max(CALIBRATION_IMAGES, len(data.class_names)), study.seed
+        )
+        return make_sources(record, models, pictures, about), pictures, learned
 
 
 def ensemble_hash(paths: StudyPaths) -> str:
@@ -244,4 +251,12 @@ def print_exports(
             f"{item.latency_ms:.1f} ms",
         )
     console.print(table)
+    for item in exported:
+        left = item.quantisation.get("float_layers")
+        if left:
+            console.print(
+                f"{Path(item.path).name}: {len(left)} of"
+                f" {item.quantisation['layers']} layers stay float32",
+                highlight=False,
+            )
     console.print(f"written to {paths.export}/, see README.md there", highlight=False)

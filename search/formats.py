@@ -8,7 +8,7 @@ rounding. Float16, int8 and int16 round weights on purpose: agreement judges the
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,19 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.errors import InputError
+from search.quantisation import Calibration, quantise
 
-Array = NDArray[Any]
-
-# Images a quantiser sees, to learn the range of every activation.
-CALIBRATION_IMAGES = 200
-# LiteRT operations that stay float32 in an 8-bit model.
-FLOAT_OPERATIONS = (
-    *("FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "LOG", "MAXIMUM", "MINIMUM"),
-    *("ADD", "SUB", "MUL", "DIV", "SQUARE", "RSQRT", "NEG", "MEAN"),
-)
+# What became of the layers of a quantised model; None of others.
+Quantisation = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -37,39 +30,41 @@ class Format:
 
     Attributes:
         suffix: of the file or folder, after the model's name.
-        write: (model, path, images) -> None, to a path with that suffix; images are
-            those a quantiser is calibrated on.
+        write: (model, path, calibration) -> what became of its layers, to a path with
+            that suffix.
         runtime: what runs it, see `search.export_check`.
         needs: modules that must be installed.
         max_abs_difference: largest allowed difference of a probability.
         label_agreement, pixel_agreement: smallest allowed fraction of equal labels,
             or of equal mask pixels.
+        is_quantised: it has layers that may go back to float32.
     """
 
     suffix: str
-    write: Callable[[Any, Path, Array], object]
+    write: Callable[[Any, Path, Calibration], Quantisation]
     runtime: str
     needs: tuple[str, ...] = ()
     max_abs_difference: float = 1e-4
     label_agreement: float = 0.999
     pixel_agreement: float = 0.9999
+    is_quantised: bool = False
 
 
-def write_keras(model: Any, path: Path, images: Array) -> None:
+def write_keras(model: Any, path: Path, calibration: Calibration) -> None:
     """Write the .keras archive."""
     model.save(path)
 
 
-def written_by_keras(name: str) -> Callable[[Any, Path, Array], None]:
+def written_by_keras(name: str) -> Callable[[Any, Path, Calibration], None]:
     """Return a writer that leaves the work to `keras.Model.export`."""
 
-    def write(model: Any, path: Path, images: Array) -> None:
+    def write(model: Any, path: Path, calibration: Calibration) -> None:
         export_with_keras(model, path, name)
 
     return write
 
 
-def write_onnx(model: Any, path: Path, images: Array) -> None:
+def write_onnx(model: Any, path: Path, calibration: Calibration) -> None:
     """Write ONNX through tf2onnx, which Keras calls."""
     teach_erfc()
     export_with_keras(model, path, "onnx")
@@ -101,7 +96,7 @@ def teach_erfc() -> None:
     handler.tf_op("Erfc")(ComplementaryErrorFunction)
 
 
-def write_float16(model: Any, path: Path, images: Array) -> None:
+def write_float16(model: Any, path: Path, calibration: Calibration) -> None:
     """Write LiteRT with weights rounded to float16; arithmetic stays float32."""
     import tensorflow as tf
 
@@ -114,60 +109,24 @@ def write_float16(model: Any, path: Path, images: Array) -> None:
     )
 
 
-def write_int8(model: Any, path: Path, images: Array) -> None:
-    """Write LiteRT whose convolutions are 8-bit; images and answers are float32.
+def quantised_to(
+    activation_bits: int,
+) -> Callable[[Any, Path, Calibration], Quantisation]:
+    """Return a writer of LiteRT with 8-bit weights, see `search.quantisation`.
 
-    The range of every activation is learned from `images`. What lies between the last
-    convolution and the answer stays float32, as do sums and gates: an 8-bit softmax
-    has steps of 1/256, which of 100 classes makes equals.
+    Images and answers are float32. Activations of 16 bits are for what 8 spoil: as
+    small, and slower where a processor has no such kernels.
     """
-    import tensorflow as tf
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # TensorFlow deprecates the interpreter its own quantiser runs on.
-        warnings.simplefilter("ignore")
-        export_with_keras(model, Path(folder), "tf_saved_model")
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: calibration_batches(images)
-        quantiser = tf.lite.experimental.QuantizationDebugger(
-            converter=converter,
-            debug_dataset=converter.representative_dataset,
-            debug_options=tf.lite.experimental.QuantizationDebugOptions(
-                denylisted_ops=list(FLOAT_OPERATIONS)
-            ),
-        )
-        path.write_bytes(quantiser.get_nondebug_quantized_model())
+    def write(model: Any, path: Path, calibration: Calibration) -> Quantisation:
+        with tempfile.TemporaryDirectory() as folder:
+            float32 = Path(folder) / "float32.tflite"
+            export_with_keras(model, float32, "litert")
+            rounded = quantise(float32.read_bytes(), calibration, activation_bits)
+        path.write_bytes(rounded.content)
+        return rounded.recorded(activation_bits, len(calibration.images))
 
-
-def write_int16(model: Any, path: Path, images: Array) -> None:
-    """Write LiteRT with 8-bit weights and 16-bit activations, for what 8 bits spoil.
-
-    As small as `write_int8`, and slower where a processor has no such kernels.
-    """
-    import tensorflow as tf
-
-    operations = tf.lite.OpsSet
-    export_with_keras(
-        model,
-        path,
-        "litert",
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=lambda: calibration_batches(images),
-        target_spec={
-            "supported_ops": [
-                operations.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-                operations.TFLITE_BUILTINS,
-            ]
-        },
-    )
-
-
-def calibration_batches(images: Array) -> Iterator[list[Array]]:
-    """Yield evenly spread images one by one, as a quantiser wants them."""
-    chosen = np.linspace(0, len(images) - 1, min(CALIBRATION_IMAGES, len(images)))
-    for row in chosen.round().astype(int):
-        yield [np.asarray(images[row], np.float32)[None]]
+    return write
 
 
 def export_with_keras(model: Any, path: Path, name: str, **options: Any) -> None:
@@ -180,6 +139,7 @@ def export_with_keras(model: Any, path: Path, name: str, **options: Any) -> None
 
 
 LITERT = ("tensorflow", "ai_edge_litert")
+QUANTISER = (*LITERT, "ai_edge_quantizer")
 
 FORMATS = {
     "keras": Format(".keras", write_keras, "keras"),
@@ -200,10 +160,10 @@ FORMATS = {
         "_float16.tflite", write_float16, "litert", LITERT, 0.05, 0.995, 0.995
     ),
     "litert-int8": Format(
-        "_int8.tflite", write_int8, "litert", LITERT, 1.0, 0.97, 0.97
+        "_int8.tflite", quantised_to(8), "litert", QUANTISER, 1.0, 0.97, 0.97, True
     ),
     "litert-int16": Format(
-        "_int16.tflite", write_int16, "litert", LITERT, 1.0, 0.97, 0.97
+        "_int16.tflite", quantised_to(16), "litert", QUANTISER, 1.0, 0.97, 0.97, True
     ),
 }
 
@@ -216,6 +176,13 @@ def check_formats(formats: Sequence[str]) -> None:
                 f"formats among {', '.join(FORMATS)}", repr(name), "Change --format"
             )
         missing = [need for need in FORMATS[name].needs if not find_spec(need)]
+        if "tensorflow" in missing:
+            raise InputError(
+                f"TensorFlow, which Keras needs to write {name}",
+                "an environment without it",
+                "Export with --format keras, or where TensorFlow is installed, with"
+                " KERAS_BACKEND=tensorflow (the trained weights are the same)",
+            )
         if missing:
             raise InputError(
                 f"the packages that write and check {name}",

@@ -62,7 +62,7 @@ a probability, and the median time of one image on the CPU of the machine that e
 | file | size | agreement | largest difference | one image | sha256 |
 | --- | --- | --- | --- | --- | --- |
 {files}
-
+{layers}
 ## Use
 
 Input: RGB images as float32, 0-255, (images, {shape}). Output: {meaning}.
@@ -118,6 +118,7 @@ def model_card(
         difference=difference_of(study, record),
         images=max((item.images for item in exported), default=0),
         files="\n".join(file_row(item) for item in exported),
+        layers="".join(map(layers_note, exported)),
         shape=", ".join(map(str, shape)),
         meaning=MEANINGS[study.task].format(
             threshold=record.threshold, single=record.best_single.threshold
@@ -215,6 +216,23 @@ def file_row(item: Exported) -> str:
         f"| `{Path(item.path).name}` | {item.bytes / 1e6:.2f} MB | {item.agreement:.3%}"
         f" | {item.max_abs_difference:.1e} | {item.latency_ms:.1f} ms"
         f" | `{item.sha256[:16]}…` |"
+    )
+
+
+def layers_note(item: Exported) -> str:
+    """Say of a quantised file which layers are rounded; nothing of others."""
+    about = item.quantisation
+    if not about:
+        return ""
+    left = about["float_layers"]
+    rounded = about["layers"] - len(left)
+    return (
+        f"\n`{Path(item.path).name}`: {rounded} of {about['layers']} layers have"
+        f" {about['weight_bits']}-bit weights (convolutions also"
+        f" {about['activation_bits']}-bit activations, by"
+        f" {about['calibration_images']} training images)."
+        + (f" Left float32: {', '.join(left)}." if left else "")
+        + "\n"
     )
 
 

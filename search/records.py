@@ -157,6 +157,8 @@ class Exported:
         agreement: fraction of labels (or mask pixels) that are the same.
         latency_ms: of one image, median.
         images: validation images compared.
+        quantisation: of 8-bit files: {"weight_bits", "activation_bits", "layers" (with
+            weights), "float_layers" (left float32), "calibration_images"}.
     """
 
     model: Literal["ensemble", "best_single", "student"]
@@ -168,6 +170,7 @@ class Exported:
     agreement: float
     latency_ms: float
     images: int
+    quantisation: dict[str, Any] = field(default_factory=dict)
 
 
 Record = TypeVar("Record", Trial, Finalist, Ensemble, Exported)

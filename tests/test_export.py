@@ -20,7 +20,7 @@ from search import artefacts, calibration
 from search.artefacts import ExportError, Source, write_exports
 from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError
-from search.formats import FORMATS
+from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model, inference_model
 from search.paths import study_paths
 from search.records import (
@@ -134,7 +134,7 @@ def finalized_study(folder, task):
 
 
 class Data:
-    """Prepared data of which export may open the validation split only."""
+    """Prepared data of which export may not open the test split."""
 
     class_names = CLASSES
 
@@ -144,6 +144,9 @@ class Data:
     def open(self, split, task):
         assert split == "validation"
         return self.images, None
+
+    def open_train(self, task, limit, seed):
+        return self.images[::-1], None
 
 
 # Converters and fresh processes take seconds: each format beside Keras' own is
@@ -243,6 +246,20 @@ def test_eight_bits_are_smaller(exports):
         pytest.skip("LiteRT is not installed")
     sizes = {i.format: i.bytes for i in made.records if i.model == "ensemble"}
     assert sizes["litert-int8"] < sizes["keras"]
+
+
+def test_eight_bit_files_say_which_layers_are_rounded(exports):
+    if "litert-int8" not in INSTALLED:
+        pytest.skip("LiteRT is not installed")
+    made = exports["segmentation"]
+    (item, _) = [item for item in made.records if item.format == "litert-int8"]
+    about = item.quantisation
+    assert (about["weight_bits"], about["activation_bits"]) == (8, 8)
+    assert about["calibration_images"] == 40
+    assert len(about["float_layers"]) < about["layers"] == 9
+    card = (made.paths.export / "README.md").read_text()
+    rounded = 9 - len(about["float_layers"])
+    assert f"`ensemble_int8.tflite`: {rounded} of 9 layers have 8-bit weights" in card
 
 
 def test_the_model_card_says_what_a_user_needs(exports):
@@ -384,6 +401,38 @@ def test_a_model_that_decides_otherwise_is_not_left_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("failing", [1, 3])
+def test_a_quantised_file_that_fails_is_written_again_with_a_higher_goal(
+    source, failing, tmp_path, monkeypatch
+):
+    goals = []
+
+    def write(model, path, calibration):
+        goals.append(calibration.goal)
+        model.save(path)
+        return {"layers": 5, "float_layers": ["stem"] * len(goals)}
+
+    def check(work, format_name, sources):
+        right = source.reference
+        outputs = right if len(goals) > failing else right[:, ::-1]
+        return pretend_check(
+            work, format_name, [pretending(source, "ensemble", outputs)]
+        )
+
+    monkeypatch.setattr(artefacts, "run_check", check)
+    rounded = dataclasses.replace(FORMATS["litert-int8"], suffix=".keras", write=write)
+    monkeypatch.setitem(FORMATS, "keras", dataclasses.replace(rounded, needs=()))
+    made, failures = write_exports(
+        tmp_path, [source], some_images("classification"), ["keras"]
+    )
+    assert goals == pytest.approx([0.985, 0.9925, 0.99625][: failing + 1])
+    if failing == 1:
+        assert made[0].quantisation["float_layers"] == ["stem", "stem"]
+    else:
+        assert "does not do what the trained model does" in failures[0]
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_the_process_of_a_check_cannot_import_the_package(tmp_path):
     request = tmp_path / "request.json"
     np.save(tmp_path / "images.npy", some_images("classification"))
@@ -490,8 +539,24 @@ def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
         export.export(paths, formats=["h5"])
 
 
+@pytest.mark.parametrize("name", [n for n in FORMATS if n != "keras"])
+def test_without_tensorflow_a_format_that_needs_it_says_so(name, monkeypatch):
+    monkeypatch.setattr("search.formats.find_spec", lambda need: need != "tensorflow")
+    with pytest.raises(InputError, match=rf"TensorFlow, .* to write {name}, .*keras"):
+        check_formats([name])
+    check_formats(["keras"])
+
+
+@pytest.mark.parametrize("name", [n for n in FORMATS if n != "keras"])
+def test_on_jax_a_format_that_needs_tensorflow_says_so(name, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(InputError, match=rf"KERAS_BACKEND=tensorflow, .*{name}, .*jax"):
+        check_backend(["keras", name])
+    check_backend(["keras"])
+
+
 def test_a_format_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("search.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("search.formats.find_spec", lambda need: need == "tensorflow")
     with pytest.raises(InputError, match=r"vision-tuner\[export\]"):
         export.export(finalized_study(tmp_path, "classification"), formats=["onnx"])
 
