@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from search.backend import load_keras
 from search.errors import InputError
 from search.quantisation import Calibration, quantise
 
@@ -193,6 +194,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 def check_backend(formats: Sequence[str]) -> None:
     """Raise InputError where a format needs Keras to run on TensorFlow."""
+    load_keras()
     import keras
 
     tied = [name for name in formats if "tensorflow" in FORMATS[name].needs]
