@@ -25,6 +25,10 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 DENSE = "FULLY_CONNECTED"
 # The quantiser's own names, where they differ from LiteRT's.
 QUANTISER_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+# How the operation with the weights of a layer is called in a tensor's name.
+WEIGHTED = re.compile(
+    r"/(convolution|depthwise|separable_conv\w*|conv2d\w*|MatMul)\d*$"
+)
 WEIGHT_BITS = 8
 # Images on which the damage of single layers is compared.
 RANKED_ON = 64
@@ -208,7 +212,10 @@ def outputs(model: bytes, images: Array) -> Array:
 def keras_name(tensor: str) -> str:
     """Return `member_1/stem_conv` of `ensemble_1/member_1_1/stem_conv_1/convolution`.
 
-    A tensor is named by the calls of models and layers, numbered, and then operations.
+    A tensor is named by the calls of models and layers, numbered, and then operations;
+    one of fused operations has such a name for each, with semicolons between.
     """
-    inside = tensor.split(";")[0].split("/")[1:-1]
+    parts = tensor.split(";")
+    weighted = [part for part in parts if WEIGHTED.search(part)]
+    inside = (weighted or parts)[0].split("/")[1:-1]
     return "/".join(re.sub(r"_\d+$", "", part) for part in inside) or tensor

@@ -107,3 +107,10 @@ def test_sixteen_bit_activations_are_nearer(flat_network):
         answers = outputs(quantise(flat_network, always, bits).content, IMAGES)
         errors.append(np.abs(answers - reference).mean())
     assert errors[1] < errors[0]
+
+
+def test_layers_are_named_as_in_keras():
+    fused = "net_1/a_relu2_1/Relu;net_1/a_norm2_1/add_1;net_1/a_conv1_1/convolution;b"
+    assert keras_name(fused) == "a_conv1"
+    assert keras_name("all_1/member_2_1/stem_1/convolution1") == "member_2/stem"
+    assert keras_name("serving_default") == "serving_default"
