@@ -31,7 +31,7 @@ from search.datasets import PreparedDataset
 from search.descriptions import Description
 from search.ensemble import average
 from search.export import CALIBRATION_IMAGES, spread
-from search.files import write_json
+from search.files import read_json, write_json
 from search.finalists import Member, member_order
 from search.formats import FORMATS
 from search.inference_models import ensemble_model
@@ -143,6 +143,25 @@ def accuracy(
     return float((outputs["first"].argmax(axis=1) == labels).mean())
 
 
+def recorded(path: Path, about: dict[str, Any], measured: set[str]) -> list[Any]:
+    """Return the rows of other networks, where they are of this commit."""
+    before = read_json(path) if path.exists() else {}
+    if any(before.get(key) != value for key, value in about.items()):
+        return []
+    return [row for row in before["files"] if row["network"] not in measured]
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print a line a file."""
+    if "failure" not in row:
+        print(
+            f"{row['network']:18} {row['model']:12} {row['format']:15}"
+            f" {row['max_abs_difference']:.1e} {row['agreement']:.4%}"
+            f" {row['quantisation'].get('float_layers', '')}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
@@ -151,30 +170,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="Keeps trained networks for again.")
     arguments = parser.parse_args()
     load_keras()
-    table: list[dict[str, Any]] = []
+    about = {
+        "command": "python benchmarks/export_fidelity.py --data-dir DATA",
+        "environment": environment(),
+        "hardware": f"{os.cpu_count()} CPU cores, no GPU",
+        "images": IMAGES,
+    }
     for name, study in studies(arguments.data_dir).items():
         if arguments.only and name not in arguments.only:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            table += rows(name, study, (arguments.work or Path(folder)) / name)
-        write_json(
-            arguments.record,
-            {
-                "command": "python benchmarks/export_fidelity.py --data-dir DATA",
-                "environment": environment(),
-                "hardware": f"{os.cpu_count()} CPU cores, no GPU",
-                "images": IMAGES,
-                "files": table,
-            },
-        )
-        for row in table:
-            if row["network"] == name and "failure" not in row:
-                print(
-                    f"{name:18} {row['model']:12} {row['format']:15}"
-                    f" {row['max_abs_difference']:.1e} {row['agreement']:.4%}"
-                    f" {row['quantisation'].get('float_layers', '')}",
-                    flush=True,
-                )
+            made = rows(name, study, (arguments.work or Path(folder)) / name)
+        table = recorded(arguments.record, about, {name}) + made
+        write_json(arguments.record, about | {"files": table})
+        for row in made:
+            show(row)
 
 
 if __name__ == "__main__":
