@@ -56,7 +56,7 @@ def python() -> str:
 def run(python: str, tmp_path: Path) -> Callable[..., Any]:
     """Return what runs a verb there and returns its records."""
 
-    def run_verb(*arguments: str) -> Any:
+    def run_verb(*arguments: str, refused: bool = False) -> Any:
         result = subprocess.run(
             [python, "-m", "search", *arguments, "--json"],
             cwd=tmp_path,
@@ -65,8 +65,8 @@ def run(python: str, tmp_path: Path) -> Callable[..., Any]:
             text=True,
             check=False,
         )
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
+        assert result.returncode == (2 if refused else 0), result.stderr
+        return result.stderr if refused else json.loads(result.stdout)
 
     return run_verb
 
@@ -98,3 +98,6 @@ def test_segmentation_is_searched_and_exported_on_jax(
     run("finalize", "shapes-unet", "--top", "1", "--workers", "0")
     exported = run("export", "shapes-unet")
     assert {item["agreement"] for item in exported} == {1.0}
+    for name in ("savedmodel", "onnx", "litert"):
+        said = run("export", "shapes-unet", "--format", name, refused=True)
+        assert f"TensorFlow, which Keras needs to write {name}" in said
