@@ -120,6 +120,10 @@ class Augmentation(keras.layers.Layer):
         self.num_classes = num_classes
         self.seed_generator = keras.random.SeedGenerator()
 
+    def twin(self) -> "Augmentation":
+        """Return a layer that does the same and draws its own numbers."""
+        return Augmentation(self.recipe, task=self.task, num_classes=self.num_classes)
+
     def call(self, images: Any, targets: Any) -> tuple[Any, Any]:
         recipe, seed = self.recipe, self.seed_generator
         images = keras.ops.cast(images, "float32")

@@ -41,6 +41,9 @@ class AugmentedModel(keras.Model):
         augmentation: layer `(images, targets) -> (images, targets)`, or None. It is no
             part of the graph: `inference_model` holds built-in layers only.
         rules: what `begin_epoch` changes.
+
+    Attributes:
+        is_augmenting: False where the images that come are augmented already.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class AugmentedModel(keras.Model):
         super().__init__(inputs, outputs, **kwargs)
         self.augmentation = augmentation
         self.rules = rules or EpochRules()
+        self.is_augmenting = True
+        self.traced_with: tuple[bool, float] | None = None
 
     def train_step(self, *arguments: Any) -> Any:
         """Augment a batch, then train on it.
@@ -63,7 +68,7 @@ class AugmentedModel(keras.Model):
                 in and out instead of being assigned.
         """
         *state, data = arguments
-        if self.augmentation is None:
+        if self.augmentation is None or not self.is_augmenting:
             return super().train_step(*arguments)
         if not state:
             return super().train_step(self._augmented(data))
@@ -91,26 +96,26 @@ class AugmentedModel(keras.Model):
             # next `fit` then donates twice.
             for variable in self.optimizer.variables:
                 variable.assign(keras.ops.copy(variable))
-        changed = self._set_waiting(epoch < self.rules.wait_epochs)
+        waits, scale = epoch < self.rules.wait_epochs, 1.0
+        self._set_waiting(waits)
         if self.rules.plateau_patience is not None:
             losses = history.get("val_loss", [])
             scale = plateau_scale(losses, self.rules.plateau_patience)
-            changed |= scale != self.optimizer.trial_schedule.scale
             self.optimizer.trial_schedule.scale = scale
-        if changed and self.train_function is not None:
+        # Not what has changed but what the graph was traced with: layers and optimizer
+        # may be shared with another model.
+        if self.train_function is not None and self.traced_with != (waits, scale):
             self.make_train_function(force=True)
+        self.traced_with = waits, scale
 
-    def _set_waiting(self, waits: bool) -> bool:
+    def _set_waiting(self, waits: bool) -> None:
         """Put the waiting normalisations into inference mode, or out of it."""
-        changed = False
         for layer in self.rules.waiting:
-            changed |= layer.trainable == waits
             layer.trainable = not waits
             # The optimiser knows these; it holds their step at zero meanwhile.
             for variable in (layer.gamma, layer.beta):
                 if variable is not None:
                     variable.trainable = True
-        return changed
 
     def _augmented(self, data: Any) -> Any:
         images, targets, weights = keras.utils.unpack_x_y_sample_weight(data)

@@ -86,12 +86,15 @@ def part_slices(images: int, batch_size: int, parts: int) -> list[slice]:
 
 
 def in_parts(
-    images: NDArray[Any], targets: NDArray[Any], batch_size: int, parts: int
+    inputs: NDArray[Any] | tuple[NDArray[Any], ...],
+    targets: NDArray[Any],
+    batch_size: int,
+    parts: int,
 ) -> Any:
     """Return a Keras data set whose steps are the parts of the batches."""
     import keras
 
-    slices = part_slices(len(images), batch_size, parts)
+    slices = part_slices(len(targets), batch_size, parts)
 
     class Parts(keras.utils.PyDataset):
         """Parts of batches, in order."""
@@ -99,7 +102,10 @@ def in_parts(
         def __len__(self) -> int:
             return len(slices)
 
-        def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            return images[slices[index]], targets[slices[index]]
+        def __getitem__(self, index: int) -> tuple[Any, NDArray[Any]]:
+            part = slices[index]
+            if isinstance(inputs, tuple):
+                return tuple(array[part] for array in inputs), targets[part]
+            return inputs[part], targets[part]
 
     return Parts()

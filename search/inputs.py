@@ -64,6 +64,7 @@ def check_study(study: Study) -> Study:
         ("--max-flops", study.max_flops),
         ("--max-parameters", study.max_parameters),
         ("--total-epochs", study.total_epochs),
+        ("--augmented-passes", study.augmented_passes),
     ):
         if value is not None and value < 1:
             raise InputError(

@@ -147,6 +147,14 @@ MaxLatency = Annotated[
         " several runs, measured before training on the worker's share of the machine.",
     ),
 ]
+AugmentedPasses = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Let networks with a frozen part see N augmented versions of the images in"
+        " turn, whose features are computed once. Default: new ones in every epoch.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Of splits, tuner and training.")]
 Name = Annotated[
     str | None, typer.Option(help="Name of the study; default: that of STUDY.")

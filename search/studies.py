@@ -50,6 +50,9 @@ class Study:
         trial_timeout_seconds: of training and validation, over the whole life of a
             trial; None = no limit.
         total_epochs: of all trials together; None = what the tuner plans.
+        augmented_passes: versions of the augmented training images that a network
+            with a frozen part sees in turn, so that its features are computed once;
+            None = new ones in every epoch.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Study:
     balance_classes: bool = False
     trial_timeout_seconds: float | None = None
     total_epochs: int | None = None
+    augmented_passes: int | None = None
 
 
 # What may differ between two runs of the same command: a search can be extended or

@@ -32,6 +32,7 @@ from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
 from search.errors import InfeasibleError, NotFiniteError
 from search.events import EventWriter
+from search.feeds import Arrays, Fit, StoppedError, make_feed
 from search.leases import check_lease
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
@@ -150,7 +151,7 @@ def train_epochs(
     )
     data = open_prepared(Path(order.data_folder))
     hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
-    batch_size = hypermodel.batch_size(order.values)
+    batches = (hypermodel.batch_size(order.values), parts)
     link.pulse("building")
     model = build_model(order, hypermodel, parts)
     if found.path is not None:
@@ -159,51 +160,67 @@ def train_epochs(
     else:
         check_latency(model, study)
         standing = replace(standing, measured=measured_costs(model, study))
-    images, targets = training_arrays(order, study, data)
-    validation = None
-    if not order.use_validation:
-        validation = data.open("validation", study.task)
+    standing = replace(standing, parameters=model.count_params())
+    source, feed = make_feed(order, study, data, model, hypermodel, link)
+    labels = class_numbers(source.targets) if study.balance_classes else None
     with EventWriter.opened(order, standing.epochs) as events:
         while must_train(standing, order, study):
-            link.pulse("first step")
-            clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
-            clock.check()
-            started = time.perf_counter()
-            labels = class_numbers(targets) if study.balance_classes else None
-            turn = epoch_order(order.seed, standing.epochs, len(images), labels)
-            model.begin_epoch(standing.epochs, known_history(order, standing))
-            logs = fit_epoch(
-                model,
-                (images[turn], targets[turn]),
-                validation,
-                (batch_size, parts),
-                standing.epochs,
-                make_pulse(link.pulse, clock),
-            )
-            seconds = time.perf_counter() - started
-            standing = extended(standing, logs, seconds, model.count_params(), study)
-            if order.use_validation:  # no score: the last epoch is kept
-                standing = replace(standing, best_epoch=standing.epochs)
+            try:
+                fit = feed(standing.epochs)
+            except StoppedError:
+                break
+            turn = epoch_order(order.seed, standing.epochs, len(source.images), labels)
+            before = standing
+            standing, logs = train_epoch(order, study, before, fit, turn, batches, link)
             link.pulse("saving")
             keep_epoch(order, model, standing, logs, events, link)
+            seconds = standing.seconds - before.seconds
             link.report(Progress(order.order_id, standing.epochs, seconds, logs))
             if link.is_stopped():
                 break
     return standing
 
 
-def training_arrays(
-    order: Order, study: Study, data: PreparedDataset
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the images and targets an order trains on."""
-    images, targets = data.open_train(study.task, study.limit_train, study.seed)
-    if order.soft_targets is not None:
-        targets = np.load(order.soft_targets, mmap_mode="r", allow_pickle=False)
-    if order.use_validation:
-        more = data.open("validation", study.task)
-        images = np.concatenate([images, more[0]])
-        targets = np.concatenate([targets, more[1]])
-    return images, targets
+def train_epoch(
+    order: Order,
+    study: Study,
+    standing: Standing,
+    fit: Fit,
+    turn: NDArray[np.intp],
+    batches: tuple[int, int],
+    link: Link,
+) -> tuple[Standing, dict[str, float | None]]:
+    """Train one epoch in the order of `turn`; return where that leads, and its logs.
+
+    Args:
+        batches: images of a batch, and the parts each is trained in.
+    """
+    link.pulse("first step")
+    clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
+    clock.check()
+    started = time.perf_counter()
+    fit.model.begin_epoch(standing.epochs, known_history(order, standing))
+    logs = fit_epoch(
+        fit.model,
+        taken(fit.training, turn),
+        fit.validation,
+        batches,
+        standing.epochs,
+        make_pulse(link.pulse, clock),
+    )
+    seconds = time.perf_counter() - started
+    reached = extended(standing, logs, seconds, study)
+    if order.use_validation:  # no score: the last epoch is kept
+        reached = replace(reached, best_epoch=reached.epochs)
+    return reached, logs
+
+
+def taken(arrays: Arrays, rows: NDArray[np.intp]) -> Arrays:
+    """Return the rows of inputs, of one array or several, and of targets."""
+    inputs, targets = arrays
+    if isinstance(inputs, tuple):
+        return tuple(array[rows] for array in inputs), targets[rows]
+    return inputs[rows], targets[rows]
 
 
 def known_history(order: Order, standing: Standing) -> History:
@@ -219,8 +236,8 @@ def class_numbers(targets: NDArray[Any]) -> NDArray[Any]:
 
 def fit_epoch(
     model: Any,
-    training: tuple[NDArray[Any], NDArray[Any]],
-    validation: tuple[NDArray[Any], NDArray[Any]] | None,
+    training: Arrays,
+    validation: Arrays | None,
     batches: tuple[int, int],
     epoch: int,
     pulse: Any,
@@ -263,7 +280,6 @@ def extended(
     standing: Standing,
     logs: dict[str, float | None],
     seconds: float,
-    parameters: int,
     study: Study,
 ) -> Standing:
     """Return the progress with one more epoch; late metrics are padded with None."""
@@ -276,7 +292,6 @@ def extended(
         standing,
         epochs=standing.epochs + 1,
         seconds=standing.seconds + seconds,
-        parameters=parameters,
         history=history,
         best_epoch=best_epoch_of(history, study.objective, study.direction),
     )

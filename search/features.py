@@ -1,0 +1,154 @@
+"""What the frozen part of a network says of a data set: computed once, for all trials.
+
+The key of a set is a hash of the frozen layers with their weights and of the images, so
+trials, workers, finalists and other studies meet in the same one. Features are kept in
+float32: the head then learns what the whole network would, to the last bits of float
+rounding (float16 was not taken: it differs in the fourth digit).
+
+Augmented images come in passes: fixed versions of the training set, each a function of
+the recipe, the seed of the study and the pass.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.feature_store import Arrays, Wanted
+
+VERSION = 1
+BATCH = 128  # images computed at a time; fewer are filled up, so that one graph serves
+
+
+@dataclass(frozen=True)
+class Images:
+    """A set of images and their targets, and what names it.
+
+    Attributes:
+        name: parts of the key: hashes, limit, seed.
+    """
+
+    images: NDArray[Any]
+    targets: NDArray[Any]
+    name: tuple[Any, ...]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.images, self.targets
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One augmented version of the training set.
+
+    Attributes:
+        augmentation: a layer of its own, (images, targets) -> (images, targets).
+        seed: of the study.
+        number: from 0.
+    """
+
+    augmentation: Any
+    seed: int
+    number: int
+
+    def key(self) -> tuple[Any, ...]:
+        recipe = repr(self.augmentation.recipe)
+        return recipe, self.augmentation.num_classes, self.seed, self.number
+
+    def order(self, count: int) -> NDArray[np.intp]:
+        """Return the rows in the order in which they are augmented (and mixed)."""
+        return np.random.default_rng([self.seed, self.number, 1]).permutation(count)
+
+    def augmented(
+        self, images: NDArray[Any], targets: NDArray[Any], chunk: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return one batch augmented; the same numbers are drawn again for a chunk."""
+        drawn = np.random.SeedSequence([self.seed, self.number, chunk])
+        state = drawn.generate_state(1, np.uint32)[0]
+        self.augmentation.seed_generator.state.assign(np.array([state, 0], np.uint32))
+        changed = self.augmentation(images, targets)
+        return np.asarray(changed[0]), np.asarray(changed[1])
+
+    def whole(self, source: Images) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return all images and targets of the pass, in memory."""
+        images, targets = None, None
+        for chunk in range(chunks_of(len(source.images))):
+            rows = chunk_rows(self.order(len(source.images)), chunk)
+            some, theirs = self.augmented(*filled(source, rows), chunk)
+            if images is None or targets is None:
+                count = len(source.images)
+                images = np.empty((count, *some.shape[1:]), some.dtype)
+                targets = np.empty((count, *theirs.shape[1:]), theirs.dtype)
+            images[rows], targets[rows] = some[: len(rows)], theirs[: len(rows)]
+        assert images is not None and targets is not None
+        return images, targets
+
+
+def chunks_of(count: int) -> int:
+    return -(-count // BATCH)
+
+
+def chunk_rows(order: NDArray[np.intp], chunk: int) -> NDArray[np.intp]:
+    return order[chunk * BATCH : (chunk + 1) * BATCH]
+
+
+def filled(source: Images, rows: NDArray[np.intp]) -> tuple[Any, Any]:
+    """Return a whole batch that begins with `rows`, so that shapes stay the same."""
+    rows = np.resize(rows, BATCH)
+    return source.images[rows], source.targets[rows]
+
+
+def wanted_features(
+    frozen: Any, identity: str, source: Images, version: Pass | None
+) -> Wanted:
+    """Say what features are wanted and how they are computed.
+
+    Args:
+        frozen: network from images to a list of features.
+        identity: hash of all that decides what it computes.
+        version: augmented pass, or None for the images as they are.
+
+    Returns:
+        arrays `f0`, `f1` … of features and, of a pass, `targets`.
+    """
+    count = len(source.images)
+    specs = {
+        name: ((count, *map(int, tensor.shape[1:])), "float32")
+        for name, tensor in zip(names_of(frozen), frozen.outputs, strict=True)
+    }
+    order: NDArray[np.intp] = np.arange(count)
+    if version is not None:
+        order = version.order(count)
+        _, targets = version.augmented(*filled(source, order), 0)
+        specs["targets"] = (count, *targets.shape[1:]), str(targets.dtype)
+
+    def compute(chunk: int) -> tuple[NDArray[np.intp], Arrays]:
+        rows = chunk_rows(order, chunk)
+        images, targets = filled(source, rows)
+        if version is not None:
+            images, targets = version.augmented(images, targets, chunk)
+        values = listed(frozen.predict_on_batch(images))
+        found = dict(zip(names_of(frozen), values, strict=True))
+        if version is not None:
+            found["targets"] = targets
+        return rows, {name: array[: len(rows)] for name, array in found.items()}
+
+    parts = [VERSION, identity, *source.name, version and version.key()]
+    key = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]
+    return Wanted(key, specs, chunks_of(count), compute)
+
+
+def names_of(frozen: Any) -> list[str]:
+    return [f"f{place}" for place in range(len(frozen.outputs))]
+
+
+def listed(arrays: Any) -> list[NDArray[np.float32]]:
+    several = arrays if isinstance(arrays, (list, tuple)) else [arrays]
+    return [np.asarray(array, np.float32) for array in several]
+
+
+def hash_of_targets(targets: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(targets).tobytes()).hexdigest()

@@ -1,0 +1,178 @@
+"""What is frozen is computed once, and comes to what computing it always does."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.checkpoints import LAST
+from search.datasets import prepare
+from search.feature_store import LIMIT, features_dir
+from search.features import Images, Pass
+from search.orders import Order, Outcome
+from search.predictions import load_best
+from search.studies import Study
+from search.worker import run_order
+
+# Frozen batch normalisation below, a block that learns later than the head, dropout.
+TRANSFER: dict[str, Any] = {
+    "backbone": "mobilenet_v2",
+    "alpha": 0.35,
+    "unfrozen_blocks": 1,
+    "backbone_rate_fraction": 0.1,
+    "head_first_fraction": 0.25,
+    "pooling": "global",
+    "dense_units": 128,
+    "dropout_rate": 0.3,
+    "augmentation": "none",
+    "mixing": "none",
+    "erasing_probability": 0.0,
+    "batch_size": 32,
+    "label_smoothing": 0.1,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "warmup_fraction": 0.05,
+}
+UNET: dict[str, Any] = {
+    "backbone": "mobilenet_v2",
+    "alpha": 0.35,
+    "unfrozen_blocks": 0,
+    "decoder_filters": 32,
+    "upsampling": "nearest",
+    "dropout_rate": 0.1,
+    "augmentation": "flip_scale",
+    "loss": "cross_entropy",
+    "batch_size": 16,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup_fraction": 0.0,
+}
+STUDY = Study(
+    "frozen",
+    "classification",
+    "shapes",
+    "vgg16_transfer",
+    epochs=4,
+    limit_train=96,
+    image_size=32,
+    weights="none",
+)
+MASKS = replace(
+    STUDY, task="segmentation", hypermodel="mobilenet_unet", objective="val_dice"
+)
+
+
+def trained(folder: Path, study: Study, values: Any, epochs: int) -> Outcome:
+    outcome = run_order(
+        order(folder, study, values, epochs), lambda progress: None, lambda: False
+    )
+    assert outcome.state == "COMPLETED", outcome
+    return outcome
+
+
+def order(folder: Path, study: Study, values: Any, epochs: int) -> Order:
+    data = prepare("shapes", task=study.task, image_size=32)
+    return Order(
+        order_id="0000",
+        job="train",
+        study=asdict(study),
+        data_folder=str(data.folder),
+        folder=str(folder),
+        logs=None,
+        values=values,
+        seed=0,
+        epochs=epochs,
+        length=4,
+    )
+
+
+def arrays(folder: Path) -> list[np.ndarray[Any, Any]]:
+    with np.load(folder / LAST) as file:
+        return [file[name] for name in sorted(file.files) if name != "state"]
+
+
+def sets() -> list[Path]:
+    return [path for path in features_dir().iterdir() if path.is_dir()]
+
+
+@pytest.fixture(autouse=True)
+def no_features(cache: Path) -> None:
+    shutil.rmtree(features_dir(), ignore_errors=True)
+
+
+def test_a_head_on_features_becomes_what_the_whole_network_becomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """keras-tuner: computes the frozen part again in every epoch of every trial."""
+    whole = trained(tmp_path / "head", STUDY, TRANSFER, 1)
+    assert {path.name: len(list(path.glob("f*.npy"))) for path in sets()} == {
+        path.name: 1 for path in sets()
+    }
+    assert len(sets()) == 2  # training and validation images
+    shutil.rmtree(features_dir())
+    whole = trained(tmp_path / "head", STUDY, TRANSFER, 2)  # resumed, computed again
+    monkeypatch.setenv(LIMIT, "0")
+    shutil.rmtree(features_dir())
+    plain = trained(tmp_path / "all", STUDY, TRANSFER, 2)
+    assert sets() == []
+    for name, values in plain.history.items():
+        np.testing.assert_allclose(whole.history[name], values, atol=1e-5)
+    for ours, theirs in zip(
+        arrays(tmp_path / "head"), arrays(tmp_path / "all"), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    best = load_best(order(tmp_path / "head", STUDY, TRANSFER, 2))
+    data = prepare("shapes", task="classification", image_size=32)
+    scores = best.evaluate(
+        *data.open("validation", "classification"), verbose=0, return_dict=True
+    )
+    assert scores["accuracy"] == pytest.approx(max(plain.history["val_accuracy"]))
+
+
+def test_augmented_passes_come_again_with_the_masks_that_belong_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = replace(MASKS, augmented_passes=2)
+    head = trained(tmp_path / "head", study, UNET, 3)
+    assert len(sets()) == 3  # two passes and the validation images
+    assert all((path / "f4.npy").exists() for path in sets())  # four skips, the bottom
+    monkeypatch.setenv(LIMIT, "0")
+    shutil.rmtree(features_dir())
+    plain = trained(tmp_path / "all", study, UNET, 3)
+    for name in ("loss", "val_loss", "dice"):
+        np.testing.assert_allclose(head.history[name], plain.history[name], rtol=1e-4)
+
+
+def test_new_images_in_every_epoch_are_the_rule_where_there_is_augmentation(
+    tmp_path: Path,
+) -> None:
+    values = TRANSFER | {"augmentation": "flip", "unfrozen_blocks": 0}
+    trained(tmp_path, STUDY, values, 1)
+    assert not features_dir().exists()
+
+
+def test_a_pass_is_a_function_of_recipe_seed_and_number() -> None:
+    from hypermodels.augmentation import make_augmentation
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (130, 8, 8, 3), np.uint8)
+    source = Images(images, rng.integers(0, 10, 130), ())
+
+    def drawn(seed: int, number: int) -> Any:
+        layer = make_augmentation(
+            "classification", "flip_crop", mixing="mixup", num_classes=10
+        )
+        return Pass(layer, seed, number).whole(source)
+
+    first, again = drawn(3, 0), drawn(3, 0)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert first[1].shape == (130, 10)
+    np.testing.assert_allclose(first[1].sum(axis=1), 1.0, atol=1e-6)
+    for other in (drawn(3, 1), drawn(4, 0)):
+        assert np.abs(first[0] - other[0]).max() > 1
