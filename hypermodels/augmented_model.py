@@ -101,12 +101,14 @@ class AugmentedModel(keras.Model):
         if self.rules.plateau_patience is not None:
             losses = history.get("val_loss", [])
             scale = plateau_scale(losses, self.rules.plateau_patience)
-            self.optimizer.trial_schedule.scale = scale
-        # Not what has changed but what the graph was traced with: layers and optimizer
-        # may be shared with another model.
-        if self.train_function is not None and self.traced_with != (waits, scale):
+            schedule = self.optimizer.trial_schedule
+            schedule.set(schedule.peak, scale)
+        # On JAX the learning rate is part of the graph. Compared is what the graph was
+        # traced with: layers and optimizer may be shared with another model.
+        traced_with = waits, scale if keras.backend.backend() == "jax" else 1.0
+        if self.train_function is not None and self.traced_with != traced_with:
             self.make_train_function(force=True)
-        self.traced_with = waits, scale
+        self.traced_with = traced_with
 
     def _set_waiting(self, waits: bool) -> None:
         """Put the waiting normalisations into inference mode, or out of it."""

@@ -72,12 +72,13 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
     (Smith & Topin 2018, with the numbers of PyTorch's OneCycleLR).
     `reduce_on_plateau`: times `scale`, which is set between epochs (`plateau_scale`).
 
+    Peak and scale are a variable, so that on TensorFlow neither is part of the graph:
+    trials of one architecture can share it.
+
     Args:
         peak: largest learning rate.
         warmup_fraction: share of the steps of a linear rise from zero.
     """
-
-    scale = 1.0
 
     def __init__(
         self, kind: str, peak: float, steps: int, warmup_fraction: float = 0.0
@@ -85,8 +86,15 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.kind = kind
         self.peak = peak
+        self.scale = 1.0
         self.steps = steps
         self.warmup_fraction = 0.3 if kind == "one_cycle" else warmup_fraction
+        self.rate = keras.Variable(peak, trainable=False, dtype="float32", name="rate")
+
+    def set(self, peak: float, scale: float = 1.0) -> None:
+        """Change what is a variable."""
+        self.peak, self.scale = peak, scale
+        self.rate.assign(peak * scale)
 
     def __call__(self, step: Any) -> Any:
         ops = keras.ops
@@ -100,7 +108,7 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rise = ops.minimum((step + 1.0) / (warmup * self.steps), 1.0)
         else:
             rise = 1.0
-        return self.peak * self.scale * rise * self.shape(progress)
+        return ops.convert_to_tensor(self.rate) * rise * self.shape(progress)
 
     def shape(self, progress: Any) -> Any:
         """Return the decay at `progress` (0-1 of all steps), 1 before it sets in."""
@@ -222,6 +230,31 @@ def make_optimizer(
             var_names=["bias", "gamma", "beta"],
         )
     return optimizer
+
+
+def make_adjustable(optimizer: Any) -> None:
+    """Let the weight decay of an optimiser be a variable, too.
+
+    Such an optimiser has no configuration that could be saved.
+    """
+    if optimizer.weight_decay is not None:
+        decay = keras.Variable(
+            optimizer.weight_decay, trainable=False, dtype="float32", name="decay"
+        )
+        # Past the tracking of variables: this one is no state of the training.
+        object.__setattr__(optimizer, "weight_decay", decay)
+
+
+def adjust(optimizer: Any, values: Values) -> None:
+    """Give an adjustable optimiser the learning rate and the decay of other values."""
+    prefix = "sgd_" if values["optimizer"] == "sgd" else ""
+    optimizer.trial_schedule.set(values[f"{prefix}learning_rate"])
+    if optimizer.weight_decay is not None:
+        optimizer.weight_decay.assign(values[f"{prefix}weight_decay"])
+
+
+# Knobs that `adjust` can change in a network that is built.
+ADJUSTABLE = ("learning_rate", "sgd_learning_rate", "weight_decay", "sgd_weight_decay")
 
 
 def settings(values: Values, steps: int) -> dict[str, Any]:

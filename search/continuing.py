@@ -10,7 +10,8 @@ from search.orders import Order, Outcome, Report
 from search.pulse import Link, Pulse, silent
 from search.stopping import early_stop_message, must_train
 from search.studies import Study
-from search.training import configuration_of, forget_models, train_epochs
+from search.training import configuration_of, train_epochs
+from search.workbench import WORKBENCH
 
 
 def train(
@@ -57,17 +58,22 @@ def train_within_memory(
 ) -> tuple[Standing, list[str]]:
     """Train; where the device is too small, once more with each batch in halves.
 
+    Before that comes a try without the networks that are kept for other trials.
+
     Returns:
         Where the training stands then, and a note of the second try.
     """
+    was_alone = WORKBENCH.is_empty()
     try:
         return train_epochs(order, study, found, found.standing.parts, link), []
     except Exception as error:
         if found.standing.parts > 1 or not is_device_full(error):
             raise
     # Outside the handler: its traceback holds on to the model that did not fit.
-    forget_models()
+    WORKBENCH.clear()
     found = find_checkpoint(Path(order.folder), configuration_of(order))
+    if not was_alone:
+        return train_within_memory(order, study, found, link)
     standing = train_epochs(order, study, found, 2, link)
     return standing, [
         f"out of device memory in epoch {found.standing.epochs + 1}: from there each"

@@ -19,7 +19,9 @@ from search.feature_store import stored
 from search.features import Images, Pass, hash_of_targets, names_of, wanted_features
 from search.orders import Order
 from search.pulse import Link
+from search.stepping import set_steps
 from search.studies import Study
+from search.workbench import Built
 
 Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
 Arrays = tuple[Inputs, NDArray[Any]]
@@ -50,22 +52,21 @@ def make_feed(
     order: Order,
     study: Study,
     data: PreparedDataset,
-    model: Any,
-    hypermodel: Any,
+    built: Built,
     link: Link,
 ) -> tuple[Images, Feed]:
     """Return the training images of an order, and what is fitted in an epoch from 0.
 
     Args:
-        model: its compiled network, with its variables as they are to be.
+        built: its network, with its variables as they are to be.
     """
     source = training_images(order, study, data)
     validation = None
     if not order.use_validation:
         images, targets = data.open("validation", study.task)
         validation = Images(images, targets, (data.hashes["validation"],))
-    whole = Fit(model, (source.images, source.targets), arrays_of(validation))
-    reuse = make_reuse(model, study, hypermodel, link)
+    whole = Fit(built.model, source.arrays, arrays_of(validation))
+    reuse = make_reuse(built, study, link)
     if reuse is None:
         return source, lambda epoch: whole
     return source, lambda epoch: reuse.fit(epoch, source, validation)
@@ -90,29 +91,40 @@ def arrays_of(images: Images | None) -> Arrays | None:
     return None if images is None else images.arrays
 
 
-def make_reuse(model: Any, study: Study, hypermodel: Any, link: Link) -> "Reuse | None":
+def make_reuse(built: Built, study: Study, link: Link) -> "Reuse | None":
     """Return how the frozen part of a network is computed once, or None.
 
     It is not where nothing is frozen, or where every epoch sees new augmented images.
     """
-    from hypermodels.frozen_part import identity_of, split_frozen
-
-    augmentation = getattr(model, "augmentation", None)
+    augmentation = getattr(built.model, "augmentation", None)
     if augmentation is not None and not study.augmented_passes:
         return None
-    parts = split_frozen(model)
-    if parts is None:
+    if not built.is_split:
+        split(built)
+    if built.parts is None:
         return None
-    parts.frozen.compile(jit_compile=model.jit_compile)
-    parts.head.compile(
+    own = augmentation and augmentation.twin()
+    return Reuse(built.model, built.parts, built.identity, own, study, link)
+
+
+def split(built: Built) -> None:
+    """Split a network into frozen part and head, where it has both."""
+    from hypermodels.frozen_part import identity_of, split_frozen
+
+    model = built.model
+    built.is_split, built.parts = True, split_frozen(model)
+    if built.parts is None:
+        return
+    built.identity = identity_of(built.parts.frozen)
+    built.parts.frozen.compile(jit_compile=model.jit_compile)
+    built.parts.head.compile(
         optimizer=model.optimizer,
         loss=model.loss,
-        metrics=hypermodel.make_metrics(),
+        metrics=built.hypermodel.make_metrics(),
         jit_compile=model.jit_compile,
     )
+    set_steps(built.parts.head, built.batch_size)
     model.is_augmenting = False
-    own = augmentation and augmentation.twin()
-    return Reuse(model, parts, identity_of(parts.frozen), own, study, link)
 
 
 @dataclass(frozen=True)

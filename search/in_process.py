@@ -6,6 +6,7 @@ from collections.abc import Callable
 from search.leases import leased
 from search.orders import Order, Outcome, Report
 from search.supervision import SILENCE_SECONDS
+from search.workbench import WORKBENCH
 from search.worker import run_order
 
 
@@ -38,6 +39,7 @@ class InProcess:
 
     def close(self) -> None:
         self._orders.clear()
+        WORKBENCH.clear()
 
     def _passed_on(self, text: str) -> None:
         if text not in SILENCE_SECONDS:

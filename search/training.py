@@ -7,7 +7,6 @@ function of the history. So a run that is cut anywhere and continued equals a ru
 was not, and a trial promoted to a higher rung is the same training going on.
 """
 
-import gc
 import hashlib
 import json
 import time
@@ -30,16 +29,19 @@ from search.checkpoints import (
 )
 from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
-from search.errors import InfeasibleError, NotFiniteError
+from search.errors import NotFiniteError
 from search.events import EventWriter
 from search.feeds import Arrays, Fit, StoppedError, make_feed
 from search.leases import check_lease
+from search.limits import check_latency, check_size, measured_costs
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
-from search.records import History, Metrics, best_epoch_of, finite
+from search.records import History, best_epoch_of, finite
 from search.room import when_there_is_room
+from search.stepping import set_steps
 from search.stopping import must_train
 from search.studies import Study
+from search.workbench import WORKBENCH, Built, key_of, values_of
 
 
 def make_hypermodel(
@@ -80,48 +82,6 @@ def build_model(order: Order, hypermodel: Any, parts: int = 1) -> Any:
     return model
 
 
-def check_size(model: Any, study: Study) -> None:
-    """Raise InfeasibleError where a network is larger than the study allows."""
-    from hypermodels.cost import forward_flops
-
-    flops, parameters = forward_flops(model), model.count_params()
-    for option, size, limit, unit in (
-        ("--max-flops", flops, study.max_flops, "MFLOPs an image"),
-        ("--max-parameters", parameters, study.max_parameters, "million parameters"),
-    ):
-        if limit is not None and size > limit:
-            raise InfeasibleError(
-                f"{size / 1e6:.3g} {unit}, more than {option} {limit:.3g}"
-            )
-
-
-def check_latency(model: Any, study: Study) -> None:
-    """Raise InfeasibleError where a network is slower than the study allows.
-
-    Measured once, before the first epoch: a measurement differs from run to run, and
-    must not end a trial that has begun.
-    """
-    from hypermodels.cost import latency_ms
-
-    if study.max_latency_ms is None:
-        return
-    latency = latency_ms(model)
-    if latency > study.max_latency_ms:
-        raise InfeasibleError(
-            f"{latency:.3g} ms an image, more than"
-            f" --max-latency-ms {study.max_latency_ms:.3g}"
-        )
-
-
-def measured_costs(model: Any, study: Study) -> Metrics:
-    """Return what the study wants to be small besides the score, but parameters."""
-    from hypermodels.cost import forward_flops, latency_ms
-
-    measure = {"flops": forward_flops, "latency_ms": latency_ms}
-    wanted = [name for name in study.further_objectives if name in measure]
-    return {name: float(measure[name](model)) for name in wanted}
-
-
 def all_variables(model: Any) -> list[Any]:
     """Return every variable that decides how training goes on."""
     return [*model.variables, *lasting_variables(model.optimizer)]
@@ -150,18 +110,18 @@ def train_epochs(
         found.standing, parts=parts, configuration=configuration_of(order)
     )
     data = open_prepared(Path(order.data_folder))
-    hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
-    batches = (hypermodel.batch_size(order.values), parts)
     link.pulse("building")
-    model = build_model(order, hypermodel, parts)
+    key, built = network_of(order, study, data, parts, is_new=found.path is None)
+    model = built.model
     if found.path is not None:
-        load_variables(found.path, all_variables(model))
+        load_variables(found.path, built.variables)
         recount_steps(model.optimizer, found.standing.parts, parts)
     else:
         check_latency(model, study)
         standing = replace(standing, measured=measured_costs(model, study))
     standing = replace(standing, parameters=model.count_params())
-    source, feed = make_feed(order, study, data, model, hypermodel, link)
+    batches = (built.batch_size, parts)
+    source, feed = make_feed(order, study, data, built, link)
     labels = class_numbers(source.targets) if study.balance_classes else None
     with EventWriter.opened(order, standing.epochs) as events:
         while must_train(standing, order, study):
@@ -178,7 +138,39 @@ def train_epochs(
             link.report(Progress(order.order_id, standing.epochs, seconds, logs))
             if link.is_stopped():
                 break
+    WORKBENCH.put(key, built)
     return standing
+
+
+def network_of(
+    order: Order, study: Study, data: PreparedDataset, parts: int, is_new: bool
+) -> tuple[str, Built]:
+    """Return the network of an order, from the workbench or built, and its key there.
+
+    Args:
+        is_new: its variables are to be those of a network that was just built.
+    """
+    import keras
+
+    from hypermodels.optimizers import ADJUSTABLE, adjust, make_adjustable
+
+    adjustable = ADJUSTABLE if keras.backend.backend() == "tensorflow" else ()
+    key = key_of(order, parts, adjustable)
+    built = WORKBENCH.take(key)
+    if built is None or (is_new and not built.start):
+        hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
+        model = build_model(order, hypermodel, parts)
+        batch_size = hypermodel.batch_size(order.values)
+        built = Built(model, hypermodel, batch_size, all_variables(model))
+        if adjustable and hasattr(model.optimizer, "trial_schedule"):
+            set_steps(model, -(-batch_size // parts))
+            make_adjustable(model.optimizer)
+            built.start = values_of(built.variables)
+    elif is_new:
+        built.restart()
+    if built.start:
+        adjust(built.model.optimizer, order.values)
+    return key, built
 
 
 def train_epoch(
@@ -324,11 +316,3 @@ def save_epoch(folder: Path, model: Any, standing: Standing) -> None:
     if standing.best_epoch == standing.epochs:
         save_checkpoint(folder / BEST, model.variables, standing)
     save_last(folder, all_variables(model), standing)
-
-
-def forget_models() -> None:
-    """Free the graphs of the last order, so that a worker can take the next."""
-    import keras
-
-    keras.utils.clear_session(free_memory=False)
-    gc.collect()

@@ -17,7 +17,7 @@ from search.predictions import predict_split
 from search.processes import die_with_parent
 from search.pulse import Pulse, silent
 from search.supervision import SILENCE_SECONDS
-from search.training import forget_models
+from search.workbench import WORKBENCH
 
 STOP = "stop"
 
@@ -41,7 +41,7 @@ def run_order(
     except Exception as error:
         return failed_outcome(order, error)
     finally:
-        forget_models()
+        WORKBENCH.tidy()
 
 
 def serve(orders: TextIO, answers: TextIO) -> None:

@@ -45,6 +45,7 @@ class Place:
         seconds: since the order was handed over.
         ended_for: why the driver killed the process, where it did.
         kernel_kills: when the process began.
+        known: orders the process has run.
     """
 
     number: int
@@ -60,7 +61,7 @@ class Place:
     seconds: float = 0.0
     ended_for: str | None = None
     kernel_kills: int = 0
-
+    known: list[str] = field(default_factory=list)
     is_told_to_stop: bool = False
 
     def take(self, order: Order) -> None:
@@ -119,7 +120,9 @@ class WorkerProcesses:
         self._stopped = False
 
     def submit(self, order: Order) -> None:
-        place = next(place for place in self._places if place.order is None)
+        free = [place for place in self._places if place.order is None]
+        # Where the trial was trained before, its network is still there.
+        place = next((p for p in free if order.order_id in p.known), free[0])
         place.take(order if order.lease else leased(order))
         try:
             self._hand_over(place)
@@ -208,6 +211,7 @@ class WorkerProcesses:
         outcome = replace(outcome, notes=[*place.notes, *outcome.notes])
         place.order = None
         place.orders_done += 1
+        place.known.append(outcome.order_id)
         memory = memory_of(place.process.pid)
         worn_out = is_worn_out(place.orders_done, memory, self._memory_limit)
         if worn_out or outcome.failure == OUT_OF_MEMORY:
@@ -243,7 +247,7 @@ class WorkerProcesses:
                 env=module_environment(environment),
                 start_new_session=True,
             )
-        place.orders_done, place.ended_for = 0, None
+        place.orders_done, place.ended_for, place.known = 0, None, []
         place.kernel_kills = kernel_kills()
         process, stdout = place.process, place.process.stdout
         assert stdout is not None

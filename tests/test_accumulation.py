@@ -24,6 +24,7 @@ from search.datasets import PreparedDataset, prepare
 from search.errors import InfeasibleError, NotFiniteError, OutOfTimeError, StorageError
 from search.failures import failure_kind, is_device_full, is_host_full
 from search.orders import Order
+from search.workbench import WORKBENCH
 from search.worker import run_order
 
 # Quick to trace: what is tested here does not depend on them.
@@ -120,6 +121,7 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
         return fits(model, *arguments)
 
     monkeypatch.setattr(training, "fit_epoch", too_large)
+    WORKBENCH.clear()
     outcome = run_order(order(data, tmp_path, epochs=2), ignore, never)
     assert outcome.state == "COMPLETED"
     assert tried == [(1, 0), (1, 1), (2, 1)]

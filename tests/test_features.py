@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from search.checkpoints import LAST
 from search.datasets import prepare
 from search.feature_store import LIMIT, features_dir
 from search.features import Images, Pass
+from search.feeds import make_reuse
 from search.orders import Order, Outcome
 from search.predictions import load_best
+from search.pulse import Link
 from search.studies import Study
+from search.workbench import Built
 from search.worker import run_order
 
 # Frozen batch normalisation below, a block that learns later than the head, dropout.
@@ -148,12 +152,9 @@ def test_augmented_passes_come_again_with_the_masks_that_belong_to_them(
         np.testing.assert_allclose(head.history[name], plain.history[name], rtol=1e-4)
 
 
-def test_new_images_in_every_epoch_are_the_rule_where_there_is_augmentation(
-    tmp_path: Path,
-) -> None:
-    values = TRANSFER | {"augmentation": "flip", "unfrozen_blocks": 0}
-    trained(tmp_path, STUDY, values, 1)
-    assert not features_dir().exists()
+def test_new_images_in_every_epoch_are_the_rule_where_there_is_augmentation() -> None:
+    built = Built(SimpleNamespace(augmentation=object()), None, 32, [])
+    assert make_reuse(built, STUDY, Link(print, lambda: False)) is None
 
 
 def test_a_pass_is_a_function_of_recipe_seed_and_number() -> None:

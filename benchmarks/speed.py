@@ -1,0 +1,170 @@
+"""How fast is a whole search beside plain keras-tuner's? One command:
+
+    python -m benchmarks.speed --data-dir DIR [--case frozen] [--repeats 3]
+
+Each case is a search of ours and one of keras-tuner 1.4.8, in turn, each in a process
+of its own: wall time from its start (imports, building and compiling included) to its
+end, and the largest memory of all its processes together (each page shared by several
+counted once). Data are prepared before; features of frozen parts are not. Runs are
+added to `benchmarks/results/speed.json`, from which the table is made; `--table` only
+prints it. DIR holds `tensorflow_datasets/`, `VOCdevkit/` and `weights/`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.speed_cases import CASES
+from search.files import read_json, write_json
+from search.studies import environment
+
+RECORD = Path(__file__).parent / "results" / "speed.json"
+SIDES = ("ours", "keras-tuner")
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def measured(command: list[str], env: dict[str, str]) -> dict[str, Any]:
+    """Run a command; return its seconds, peak memory and what it printed as JSON."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=env)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, memory_of_all(process.pid))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        seconds = time.monotonic() - started
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode:
+            raise SystemExit(errors.read().decode()[-3000:])
+        lines = output.read().decode().strip().splitlines()
+    return {
+        "seconds": round(seconds, 2),
+        "peak_mib": round(peak / 2**20),
+        **json.loads(lines[-1]),
+    }
+
+
+def memory_of_all(pid: int) -> int:
+    """Return the bytes of a process and its descendants, shared pages once."""
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            total += process.memory_full_info().pss
+    except psutil.Error:
+        pass
+    return total
+
+
+def run_pair(case: str, options: argparse.Namespace, work: Path) -> list[Any]:
+    """Run both sides of a case once, ours first: it names the configurations."""
+    runs = []
+    cache = Path(os.environ.get("VISION_TUNER_CACHE") or work / "cache")
+    env = {**os.environ, "VISION_TUNER_CACHE": str(cache)}
+    env["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    for side in SIDES:
+        if side == "ours":
+            shutil.rmtree(cache / "features", ignore_errors=True)
+        command = [sys.executable, "-m", "benchmarks.speed_sides", side, case]
+        command += ["--data-dir", str(options.data_dir), "--work", str(work)]
+        for name in ("trials", "workers"):
+            value = getattr(options, name)
+            command += [] if value is None else [f"--{name}", str(value)]
+        run = {"case": case, "side": side, "asked_trials": options.trials}
+        run |= {"workers": options.workers, **measured(command, env)}
+        runs.append(run | {"commit": environment()["commit"]})
+        print(json.dumps({k: v for k, v in run.items() if k != "scores"}), flush=True)
+    return runs
+
+
+def prepare(case: str, options: argparse.Namespace, cache: Path) -> None:
+    """Prepare a case's data outside what is timed."""
+    code = (
+        "import sys; from pathlib import Path;"
+        "from benchmarks.speed_cases import CASES;"
+        "from search.inputs import prepared_data;"
+        "root = Path(sys.argv[2]);"
+        "prepared_data(CASES[sys.argv[1]].made(root), root)"
+    )
+    env = {**os.environ, "VISION_TUNER_CACHE": str(cache)}
+    command = [sys.executable, "-c", code, case, str(options.data_dir)]
+    subprocess.run(command, env=env, check=True)
+
+
+def added(record: dict[str, Any], runs: list[Any]) -> dict[str, Any]:
+    """Return the record with more runs."""
+    machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU"
+    return {
+        "command": "python -m benchmarks.speed --data-dir DATA",
+        "hardware": machine,
+        "environment": environment(),
+        "runs": [*record.get("runs", []), *runs],
+    }
+
+
+def table(runs: list[Any]) -> str:
+    """Return the rows of docs/performance.md: ratios of the runs that went together."""
+    head = (
+        "| case | ours / keras-tuner, seconds | ratio, median (range), repeats | target"
+        " | memory, MiB |\n| --- | --- | --- | --- | --- |"
+    )
+    lines = [head]
+    for name, case in CASES.items():
+        sides = {
+            s: [r for r in runs if (r["case"], r["side"]) == (name, s)] for s in SIDES
+        }
+        pairs = list(zip(*sides.values(), strict=False))
+        if not pairs:
+            continue
+        ratios = [a["seconds"] / b["seconds"] for a, b in pairs]
+        middle = {
+            key: [statistics.median(r[key] for r in sides[s]) for s in SIDES]
+            for key in ("seconds", "peak_mib")
+        }
+        seconds, memory = middle["seconds"], middle["peak_mib"]
+        lines.append(
+            f"| {case.about} | {seconds[0]:.0f} / {seconds[1]:.0f}"
+            f" | **{statistics.median(ratios):.2f}** ({min(ratios):.2f}–"
+            f"{max(ratios):.2f}), {len(ratios)} | ≤ {case.target:.2f}"
+            f" | {memory[0]:.0f} / {memory[1]:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--case", action="append", choices=CASES)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--trials", type=int, help="Fewer than the case has.")
+    parser.add_argument("--workers", type=int, help="Of ours; default: its own choice.")
+    parser.add_argument("--table", action="store_true", help="Only print the table.")
+    parser.add_argument("--record", type=Path, default=RECORD)
+    options = parser.parse_args()
+    record = read_json(options.record) if options.record.exists() else {}
+    if not options.table:
+        for _ in range(options.repeats):
+            for case in options.case or CASES:
+                with tempfile.TemporaryDirectory() as work:
+                    cache = os.environ.get("VISION_TUNER_CACHE") or f"{work}/cache"
+                    prepare(case, options, Path(cache))
+                    runs = run_pair(case, options, Path(work))
+                record = added(record, runs)
+                write_json(options.record, record)
+    print(table(record.get("runs", [])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What a study allows a network to cost, and what a network does cost."""
+
+from typing import Any
+
+from search.errors import InfeasibleError
+from search.records import Metrics
+from search.studies import Study
+
+
+def check_size(model: Any, study: Study) -> None:
+    """Raise InfeasibleError where a network is larger than the study allows."""
+    from hypermodels.cost import forward_flops
+
+    flops, parameters = forward_flops(model), model.count_params()
+    for option, size, limit, unit in (
+        ("--max-flops", flops, study.max_flops, "MFLOPs an image"),
+        ("--max-parameters", parameters, study.max_parameters, "million parameters"),
+    ):
+        if limit is not None and size > limit:
+            raise InfeasibleError(
+                f"{size / 1e6:.3g} {unit}, more than {option} {limit:.3g}"
+            )
+
+
+def check_latency(model: Any, study: Study) -> None:
+    """Raise InfeasibleError where a network is slower than the study allows.
+
+    Measured once, before the first epoch: a measurement differs from run to run, and
+    must not end a trial that has begun.
+    """
+    from hypermodels.cost import latency_ms
+
+    if study.max_latency_ms is None:
+        return
+    latency = latency_ms(model)
+    if latency > study.max_latency_ms:
+        raise InfeasibleError(
+            f"{latency:.3g} ms an image, more than"
+            f" --max-latency-ms {study.max_latency_ms:.3g}"
+        )
+
+
+def measured_costs(model: Any, study: Study) -> Metrics:
+    """Return what the study wants to be small besides the score, but parameters."""
+    from hypermodels.cost import forward_flops, latency_ms
+
+    measure = {"flops": forward_flops, "latency_ms": latency_ms}
+    wanted = [name for name in study.further_objectives if name in measure]
+    return {name: float(measure[name](model)) for name in wanted}
