@@ -51,7 +51,10 @@ def the_study(arguments: argparse.Namespace) -> Study:
 def retrain(
     study: Study, paths: StudyPaths, winners: list[Trial], workers: int
 ) -> dict[str, Outcome]:
-    """Train each winner from the beginning, as long as the search did."""
+    """Train each winner from the beginning, as long as the search did.
+
+    In a folder of its own; a retraining that was interrupted goes on there.
+    """
     data = prepared_data(study, Path(study.data_dir or "."))
     orders = []
     for trial in winners:
@@ -60,8 +63,6 @@ def retrain(
         )
         order = member_order(study, paths, data.folder, member)
         folder = paths.work / "from_scratch" / trial.trial_id
-        if folder.exists():
-            raise SystemExit(f"{folder} is there already: choose another --work")
         orders.append(
             replace(order, folder=str(folder), logs=None, epochs=trial.epochs)
         )
