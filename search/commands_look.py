@@ -201,6 +201,11 @@ def board(
 ) -> None:
     """Open TensorBoard on a study, at 127.0.0.1."""
     from search.board import board
+    from search.studies import open_study
 
-    logs = study_paths(name, results_dir, logs_dir).logs if name else logs_dir
-    raise typer.Exit(board(logs, port))
+    logs, objectives = logs_dir, []
+    if name:
+        paths = study_paths(name, results_dir, logs_dir)
+        logs = paths.logs
+        objectives = [open_study(paths).objective] if paths.study.exists() else []
+    raise typer.Exit(board(logs, port, objectives, human(False)))

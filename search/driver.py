@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from search.budgets import WallTime, epochs_ordered
 from search.errors import StorageError
-from search.events import write_hparams
+from search.event_hparams import write_hparams
 from search.failures import STORAGE
 from search.files import remove_leftovers
 from search.interrupts import gentle_interrupt
@@ -39,23 +39,11 @@ from search.state import (
     write_state,
 )
 from search.studies import Study
+from search.watchers import Watcher
 
 
 class RepeatedBugError(RuntimeError):
     """The same bug ended every trial so far; holds the worker's traceback."""
-
-
-class Watcher(Protocol):
-    """Sees a search happen."""
-
-    def progress(self, progress: Progress) -> None:
-        """An epoch ended."""
-
-    def changed(self, trials: list[Trial]) -> None:
-        """A trial began or ended."""
-
-    def notice(self, text: str) -> None:
-        """Something happened that the user should know."""
 
 
 @dataclass
@@ -274,9 +262,10 @@ class Driver:
         else:
             self.trials[root] = self.told(trial, asked_id)
         self.save()
-        self.write(lambda: write_hparams(self.paths.logs, self.trials[root]))
-        self.sweep()
+        self.write(lambda: self.write_hparams(root))
+        # Before the sweep: a watcher may read what a trial left.
         self.watcher.changed(list(self.trials.values()))
+        self.sweep()
         if outcome.failure == STORAGE:
             raise StorageError(outcome.message)
         if is_repeated_bug(list(self.trials.values()), outcome):
@@ -314,9 +303,14 @@ class Driver:
         for root, trial in self.trials.items():
             if trial.state == "PAUSED":
                 self.trials[root] = replace(trial, state="COMPLETED")
-                write_hparams(self.paths.logs, self.trials[root])
+                self.write_hparams(root)
         self.save()
         self.sweep()
+
+    def write_hparams(self, root: str) -> None:
+        """Write a trial's result for TensorBoard."""
+        rung = max(0, list(self.roots.values()).count(root) - 1)
+        write_hparams(self.paths.logs, self.trials[root], rung)
 
     def sweep(self) -> None:
         """Remove the checkpoints that can no longer matter."""

@@ -1,23 +1,26 @@
 """TensorBoard event files, written without TensorFlow.
 
-One run per trial: `<logs>/<trial>/train` and `/validation` hold the scalars of all
-rungs, `<logs>/<trial>` its knobs (HParams). A continued trial opens a new file that
-begins with a session start at its first step, which tells TensorBoard to forget what
-a killed process wrote from that step on.
+One run per trial: `<logs>/<trial>/train` and `/validation` hold the scalars and the
+images of all rungs, `<logs>/<trial>` its knobs (`search.event_hparams`); the run
+`<logs>/search` holds the search as a whole (`search.event_search`). A continued trial
+opens a new file that begins with a session start at its first step, which tells
+TensorBoard to forget what a killed process wrote from that step on.
 """
 
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
+from search.memory import GIB, memory_of
 from search.orders import Order
-from search.records import Trial, Value
 
 PREFIX = "events.out.tfevents"
+JPEG_QUALITY = 80
 
 
 class WholeRecords:
@@ -73,6 +76,27 @@ class EventFile:
         ]
         self.summary(step, summary_pb2.Summary(value=items))
 
+    def image(self, step: int, tag: str, picture: Any) -> None:
+        """Write a PIL picture, as JPEG, which is small for photographs."""
+        from tensorboard.compat.proto import summary_pb2
+
+        file = BytesIO()
+        picture.save(file, format="JPEG", quality=JPEG_QUALITY)
+        image = summary_pb2.Summary.Image(
+            width=picture.width,
+            height=picture.height,
+            colorspace=3,
+            encoded_image_string=file.getvalue(),
+        )
+        value = summary_pb2.Summary.Value(tag=tag, image=image)
+        self.summary(step, summary_pb2.Summary(value=[value]))
+
+    def graph(self, definition: bytes) -> None:
+        """Write a serialised `GraphDef`; a run shows its last one."""
+        from tensorboard.compat.proto import event_pb2
+
+        self._write(event_pb2.Event(graph_def=definition))
+
     def summary(self, step: int, summary: Any) -> None:
         """Write a summary protocol buffer."""
         from tensorboard.compat.proto import event_pb2
@@ -112,94 +136,58 @@ class EventWriter:
             for file in writer._files.values():
                 file.close()
 
-    def write_epoch(self, epoch: int, logs: Mapping[str, float | None]) -> None:
-        """Write Keras' logs of one epoch; `val_x` becomes `epoch_x` of validation."""
+    def write_epoch(
+        self,
+        epoch: int,
+        logs: Mapping[str, float | None],
+        resources: Mapping[str, float | None],
+    ) -> None:
+        """Write Keras' logs of one epoch; `val_x` becomes `epoch_x` of validation.
+
+        Args:
+            resources: what the epoch took, as of `resources_of`.
+        """
         train = {k: v for k, v in logs.items() if not k.startswith("val_")}
         validation = {k[4:]: v for k, v in logs.items() if k.startswith("val_")}
-        for name, values in (("train", train), ("validation", validation)):
-            if name not in self._files:
-                self._files[name] = EventFile(self._logs / name, self._first_step)
-            self._files[name].scalars(
-                epoch, {f"epoch_{k}": v for k, v in values.items()}
-            )
+        scalars = {f"epoch_{k}": v for k, v in train.items()}
+        self._file("train").scalars(epoch, scalars | dict(resources))
+        self._file("validation").scalars(
+            epoch, {f"epoch_{k}": v for k, v in validation.items()}
+        )
+
+    def write_image(self, split: str, epoch: int, tag: str, picture: Any) -> None:
+        """Write a PIL picture of a split."""
+        self._file(split).image(epoch, tag, picture)
+
+    def _file(self, split: str) -> EventFile:
+        if split not in self._files:
+            self._files[split] = EventFile(self._logs / split, self._first_step)
+        return self._files[split]
 
 
 class NoEvents:
     """Stands where nothing is logged."""
 
-    def write_epoch(self, epoch: int, logs: Mapping[str, float | None]) -> None:
+    def write_epoch(
+        self,
+        epoch: int,
+        logs: Mapping[str, float | None],
+        resources: Mapping[str, float | None],
+    ) -> None:
+        """Write nothing."""
+
+    def write_image(self, split: str, epoch: int, tag: str, picture: Any) -> None:
         """Write nothing."""
 
 
-def write_hparams_domain(
-    logs: Path, domains: Mapping[str, list[Value] | tuple[float, float] | None]
-) -> None:
-    """Declare the knobs and the metrics of a study for TensorBoard's HParams.
+def resources_of(images: int, seconds: float) -> dict[str, float | None]:
+    """Return what an epoch took: seconds, training images a second, memory now held.
 
     Args:
-        domains: knob -> its choices as a list, its range as a pair, or None.
+        seconds: of the epoch, validation included.
     """
-    from tensorboard.plugins.hparams import summary_v2 as hparams
-
-    infos = [hparams.HParam(knob, domain_of(domains[knob])) for knob in domains]
-    metrics = [
-        hparams.Metric("score", display_name="score"),
-        hparams.Metric("epochs", display_name="epochs"),
-        hparams.Metric("seconds", display_name="seconds"),
-        hparams.Metric("parameters", display_name="parameters"),
-    ]
-    file = EventFile(logs, 0)
-    file.summary(0, hparams.hparams_config_pb(infos, metrics))
-    file.close()
-
-
-def domain_of(domain: list[Value] | tuple[float, float] | None) -> Any:
-    """Return the HParams domain of a knob."""
-    from tensorboard.plugins.hparams import summary_v2 as hparams
-
-    if domain is None:
-        return None
-    if isinstance(domain, tuple):
-        return hparams.RealInterval(float(domain[0]), float(domain[1]))
-    kinds = {type(choice) for choice in domain}
-    return hparams.Discrete(domain if len(kinds) == 1 else [str(c) for c in domain])
-
-
-def write_hparams(logs: Path, trial: Trial) -> None:
-    """Write a trial's knobs and result for TensorBoard's HParams.
-
-    TensorBoard keeps the first status it reads, so there is none before the trial has
-    ended for good.
-    """
-    from tensorboard.plugins.hparams import api_pb2
-    from tensorboard.plugins.hparams import summary_v2 as hparams
-
-    failed = trial.state in ("FAILED", "INFEASIBLE")
-    status = api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS
-    file = EventFile(logs / trial.trial_id, trial.epochs)
-    try:
-        file.summary(0, hparams.hparams_pb(trial.values, trial_id=trial.trial_id))
-        result = {
-            "score": trial.score,
-            "epochs": float(trial.epochs),
-            "seconds": trial.seconds,
-            "parameters": None if trial.parameters is None else float(trial.parameters),
-        }
-        file.scalars(trial.epochs, result)
-        if trial.state != "PAUSED":
-            file.summary(0, session_end(status))
-    finally:
-        file.close()
-
-
-def session_end(status: int) -> Any:
-    """Return the summary that ends a trial's HParams session.
-
-    TensorBoard's public `session_end_pb` stands in a module that imports TensorFlow.
-    """
-    from tensorboard.plugins.hparams import plugin_data_pb2
-    from tensorboard.plugins.hparams import summary_v2 as hparams
-
-    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
-    return hparams._summary_pb("_hparams_/session_end_info", data)
+    return {
+        "resources/seconds_per_epoch": seconds,
+        "resources/images_per_second": images / seconds if seconds > 0 else None,
+        "resources/memory_gib": memory_of(os.getpid()) / GIB,
+    }

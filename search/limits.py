@@ -41,9 +41,22 @@ def check_latency(model: Any, study: Study) -> None:
 
 
 def measured_costs(model: Any, study: Study) -> Metrics:
-    """Return what the study wants to be small besides the score, but parameters."""
+    """Return the FLOPs of a network, and its latency where that is an objective."""
     from hypermodels.cost import forward_flops, latency_ms
 
-    measure = {"flops": forward_flops, "latency_ms": latency_ms}
-    wanted = [name for name in study.further_objectives if name in measure]
-    return {name: float(measure[name](model)) for name in wanted}
+    costs: Metrics = {"flops": float(forward_flops(model))}
+    if "latency_ms" in study.further_objectives:
+        costs["latency_ms"] = latency_ms(model)
+    return costs
+
+
+def with_latency(measured: Metrics, model: Any) -> Metrics:
+    """Return the costs of a network that is fully trained, its latency among them.
+
+    Others are spared the second or so it takes to compile and measure.
+    """
+    from hypermodels.cost import latency_ms
+
+    if "latency_ms" in measured:
+        return measured
+    return measured | {"latency_ms": latency_ms(model)}

@@ -38,8 +38,9 @@ class Trial:
         message: why it failed, or why it stopped early.
         failure: the kind of failure, where there is one.
         history: metric -> value per epoch.
-        measured: what was measured of the network, where it is an objective:
-            `latency_ms` (one image forward, median), `flops` (one image forward).
+        measured: what was measured of the network: `flops` (one image forward) and,
+            where it is an objective or the trial was trained to the last epoch,
+            `latency_ms` (one image forward, median, beside what else was running).
         seed: of weights, data order, augmentation and dropout.
         notes: what went wrong on the way and was mended: a worker replaced, a batch
             halved, a damaged checkpoint.

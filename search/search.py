@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from search.beginning import Beginning, begin
 from search.budgets import WallTime, finalize_seconds
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
-from search.events import write_hparams_domain
+from search.event_hparams import metric_names, write_hparams_domain
+from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
 from search.inputs import only_driver
 from search.live import LiveView, duration, values_text
@@ -24,6 +26,7 @@ from search.spaces import knob_domains
 from search.state import read_state
 from search.studies import Study
 from search.warm_start import warm_start
+from search.watchers import Watchers
 
 
 def search(
@@ -70,7 +73,8 @@ def search(
     with only_driver(paths):
         begun.record(paths)
         if not paths.oracle.exists():
-            write_hparams_domain(paths.logs, knob_domains(space))
+            metrics = metric_names(study.task, len(begun.data.class_names))
+            write_hparams_domain(paths.logs, knob_domains(space), metrics)
         seconds = predicted_seconds(begun, paths, crew)
         announce(study, paths, crew, seconds, console)
         view = LiveView(
@@ -81,14 +85,15 @@ def search(
             planned=planned(study),
             budget_left=wall.left,
         )
-        with view:
+        events = SearchEvents(paths, study.objective, study.direction, wall.spent)
+        with view, closing(events):
             return Driver(
                 study=study,
                 paths=paths,
                 data_folder=begun.data.folder,
                 oracle=make_oracle(study, space, told),
                 executor=make_executor(crew, paths.worker_logs, view.notice),
-                watcher=view,
+                watcher=Watchers([view, events]),
                 wall=wall,
                 reserve=lambda trials: finalize_seconds(
                     trials, study, finalize_top, crew.number(), wall.overhead()

@@ -30,17 +30,23 @@ from search.checkpoints import (
 from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
-from search.events import EventWriter
+from search.events import EventWriter, resources_of
 from search.feeds import Arrays, Fit, StoppedError, make_feed
 from search.leases import check_lease
-from search.limits import check_latency, check_size, measured_costs
+from search.limits import (
+    check_latency,
+    check_size,
+    measured_costs,
+    with_latency,
+)
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
-from search.records import History, best_epoch_of, finite
+from search.records import History, Metrics, best_epoch_of, finite
 from search.room import when_there_is_room
 from search.stepping import set_steps
 from search.stopping import must_train
 from search.studies import Study
+from search.trial_pictures import Pictures
 from search.workbench import WORKBENCH, Built, key_of, values_of
 
 
@@ -124,6 +130,8 @@ def train_epochs(
     source, feed = make_feed(order, study, data, built, link)
     labels = class_numbers(source.targets) if study.balance_classes else None
     with EventWriter.opened(order, standing.epochs) as events:
+        pictures = Pictures(order, model, data, events, link)
+        pictures.show_beginning(standing.epochs, source.images, source.targets)
         while must_train(standing, order, study):
             try:
                 fit = feed(standing.epochs)
@@ -132,12 +140,17 @@ def train_epochs(
             turn = epoch_order(order.seed, standing.epochs, len(source.images), labels)
             before = standing
             standing, logs = train_epoch(order, study, before, fit, turn, batches, link)
+            if standing.epochs >= order.length:
+                measured = with_latency(standing.measured, model)
+                standing = replace(standing, measured=measured)
             link.pulse("saving")
-            keep_epoch(order, model, standing, logs, events, link)
             seconds = standing.seconds - before.seconds
+            resources = resources_of(len(source.images), seconds)
+            keep_epoch(order, model, standing, logs, resources, events, link)
             link.report(Progress(order.order_id, standing.epochs, seconds, logs))
             if link.is_stopped():
                 break
+        pictures.show_end(standing.epochs)
     WORKBENCH.put(key, built)
     return standing
 
@@ -294,6 +307,7 @@ def keep_epoch(
     model: Any,
     standing: Standing,
     logs: dict[str, float | None],
+    resources: Metrics,
     events: Any,
     link: Link,
 ) -> None:
@@ -305,7 +319,7 @@ def keep_epoch(
         when_there_is_room(what, folder, link.pulse, link.is_stopped)
 
     write(lambda: save_epoch(folder, model, standing))
-    write(lambda: events.write_epoch(standing.epochs, logs))
+    write(lambda: events.write_epoch(standing.epochs, logs, resources))
 
 
 def save_epoch(folder: Path, model: Any, standing: Standing) -> None:

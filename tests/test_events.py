@@ -1,14 +1,23 @@
 """TensorBoard reads what was written, without TensorFlow on the writing side."""
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from search.events import EventWriter, write_hparams, write_hparams_domain
-from search.orders import Order
+from tensorboard.compat.proto import graph_pb2, node_def_pb2
+
+from search.event_graph import node_names
+from search.event_hparams import write_hparams, write_hparams_domain
+from search.event_layout import first_screen
+from search.event_search import GRAPH, SearchEvents
+from search.events import EventWriter
+from search.orders import Order, Progress
+from search.paths import study_paths
 from search.records import Trial
 
 
@@ -33,7 +42,7 @@ def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
 def write_epochs(logs: Path, done: int, epochs: list[int]) -> None:
     with EventWriter.opened(order(logs), done) as events:
         for epoch in epochs:
-            events.write_epoch(epoch, {"loss": epoch / 10, "val_loss": epoch / 5})
+            events.write_epoch(epoch, {"loss": epoch / 10, "val_loss": epoch / 5}, {})
 
 
 def test_the_rungs_of_a_trial_are_one_curve(tmp_path: Path) -> None:
@@ -55,7 +64,9 @@ def test_hparams_hold_values_result_and_status(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import plugin_data_pb2
 
     write_hparams_domain(
-        tmp_path, {"depth": [1, 2], "learning_rate": (1e-4, 1e-1), "mixed": [1, "a"]}
+        tmp_path,
+        {"depth": [1, 2], "learning_rate": (1e-4, 1e-1), "mixed": [1, "a"]},
+        ["val_accuracy"],
     )
     trial = Trial(
         "0000",
@@ -66,10 +77,10 @@ def test_hparams_hold_values_result_and_status(tmp_path: Path) -> None:
         parameters=100,
         values={"depth": 2, "learning_rate": 1e-3, "residual": True},
     )
-    write_hparams(tmp_path, trial)
-    write_hparams(tmp_path, replace(trial, state="FAILED", score=0.6, epochs=4))
+    write_hparams(tmp_path, trial, 0)
+    write_hparams(tmp_path, replace(trial, state="FAILED", score=0.6, epochs=4), 1)
     run = read(tmp_path / "0000")
-    assert [event.step for event in run.Scalars("score")] == [3, 4]
+    assert [event.step for event in run.Scalars("trial/score")] == [3, 4]
     content = run.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert started.hparams["depth"].number_value == 2
@@ -90,9 +101,9 @@ def test_writing_needs_no_tensorflow(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
         "from pathlib import Path\n"
-        "from search.events import write_hparams, EventFile\n"
+        "from search.event_hparams import write_hparams\n"
         "from search.records import Trial\n"
-        f"write_hparams(Path({str(tmp_path)!r}), Trial('0000', values={{'a': 1}}))\n"
+        f"write_hparams(Path({str(tmp_path)!r}), Trial('0000', values={{'a': 1}}), 0)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
     assert list((tmp_path / "0000").iterdir())
@@ -100,5 +111,56 @@ def test_writing_needs_no_tensorflow(tmp_path: Path) -> None:
 
 def test_an_order_without_a_log_folder_writes_nothing(tmp_path: Path) -> None:
     with EventWriter.opened(replace(order(tmp_path), logs=None), 0) as events:
-        events.write_epoch(1, {"loss": 1.0})
+        events.write_epoch(1, {"loss": 1.0}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_search_is_a_run_that_a_restart_continues(tmp_path: Path) -> None:
+    paths = study_paths("study", tmp_path / "results", tmp_path)
+
+    def search(trials: list[Trial], scores: dict[int, float]) -> None:
+        events = SearchEvents(paths, "val_dice", "max", lambda: 10.0 * max(scores))
+        events.changed(trials)
+        for epoch, score in scores.items():
+            events.progress(Progress("0000", epoch, 1.0, {"val_dice": score}))
+        events.close()
+
+    search([Trial("0000", "RUNNING")], {1: 0.5, 2: 0.4, 3: 0.6})
+    # Killed before epoch 3 was recorded: it is trained, and written, again.
+    known = Trial("0000", "RUNNING", 0.5, 1, 2)
+    search([known], {3: 0.7, 4: 0.2})
+    best = curve(paths.logs / "search", "search/best_val_dice")
+    assert best == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
+    by_seconds = paths.logs / "search_by_seconds"
+    assert curve(by_seconds, "search_by_seconds/best_val_dice")[-1] == (40, 0.7)
+
+
+def test_the_graph_of_the_best_trial_is_that_of_the_search(tmp_path: Path) -> None:
+    paths = study_paths("study", tmp_path / "results", tmp_path)
+    events = SearchEvents(paths, "val_dice", "max", lambda: 1.0)
+    trials = [Trial("0000", "COMPLETED", 0.5), Trial("0001", "COMPLETED", 0.9)]
+    for trial in trials:
+        file = paths.trial(trial.trial_id) / GRAPH
+        file.parent.mkdir(parents=True)
+        node = node_def_pb2.NodeDef(name=f"of_{trial.trial_id}", op="Dense")
+        file.write_bytes(graph_pb2.GraphDef(node=[node]).SerializeToString())
+    events.changed(trials[:1])
+    events.changed(trials)
+    events.changed([*trials, Trial("0002", "FAILED", 0.99)])
+    events.close()
+    assert [node.name for node in read(paths.logs / "search").Graph().node] == [
+        "of_0001"
+    ]
+
+
+def test_layers_that_share_a_stage_are_drawn_as_one_box() -> None:
+    names = node_names(["images", "stage1_conv", "stage1_norm", "stage2_conv", "head"])
+    assert names["stage1_norm"] == "stage1/stage1_norm"
+    assert names["stage2_conv"] == "stage2_conv" and names["images"] == "images"
+
+
+def test_the_first_screen_pins_the_search_and_the_scores() -> None:
+    address = first_screen("http://127.0.0.1:6006", ["val_dice"])
+    (pinned,) = parse_qs(urlsplit(address).query)["pinnedCards"]
+    tags = [card["tag"] for card in json.loads(pinned)]
+    assert tags == ["search/best_val_dice", "epoch_dice", "epoch_loss"]

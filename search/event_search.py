@@ -1,0 +1,122 @@
+"""The run `search` of TensorBoard: how the search as a whole goes."""
+
+from collections.abc import Callable, Sequence
+
+from search.event_layout import layout_summary
+from search.events import EventFile
+from search.orders import Progress
+from search.paths import StudyPaths
+from search.records import Direction, Trial, ranked
+
+RUN = "search"
+# A run of its own: what a killed search wrote is forgotten by step, seconds here.
+SECONDS_RUN = "search_by_seconds"
+# What a worker leaves beside its checkpoints: the network as TensorBoard draws it.
+GRAPH = "graph.pb"
+OPEN_STATES = ("RUNNING", "WAITING")
+
+
+class SearchEvents:
+    """Writes the best score so far against epochs and seconds, and the best network.
+
+    A `Watcher` of the driver; a full disk costs it points, not the search.
+
+    Args:
+        spent: returns the wall time of the search so far, in seconds.
+    """
+
+    def __init__(
+        self,
+        paths: StudyPaths,
+        objective: str,
+        direction: Direction,
+        spent: Callable[[], float],
+    ) -> None:
+        self._paths = paths
+        self._objective = objective
+        self._direction = direction
+        self._spent = spent
+        self._trials: list[Trial] = []
+        self._latest: dict[str, int] = {}
+        self._best: float | None = None
+        self._files: dict[str, EventFile] = {}
+        self._graph_of: str | None = None
+        self._is_broken = False
+
+    def progress(self, progress: Progress) -> None:
+        """Write a point for a finished epoch."""
+        self._latest[progress.order_id] = progress.epoch
+        score = progress.logs.get(self._objective)
+        if score is not None:
+            self._best = self._better(score)
+        self._try(self._write_best)
+
+    def changed(self, trials: list[Trial]) -> None:
+        """Write how many trials ended how, and the graph of a new best one."""
+        self._trials = trials
+        best = ranked([t for t in trials if t.state != "FAILED"], self._direction)
+        if best and best[0].score is not None:
+            self._best = self._better(best[0].score)
+        if trials:
+            self._try(lambda: self._write_trials(best))
+
+    def notice(self, text: str) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+    def epochs(self) -> int:
+        """Return the epochs spent by all trials, those under way included."""
+        return sum(
+            max(trial.epochs, self._latest.get(trial.trial_id, 0))
+            for trial in self._trials
+        )
+
+    def _better(self, score: float) -> float:
+        if self._best is None:
+            return score
+        return (max if self._direction == "max" else min)(self._best, score)
+
+    def _write_best(self) -> None:
+        name = f"best_{self._objective}"
+        epochs, seconds = self.epochs(), round(self._spent())
+        self._opened(RUN, epochs).scalars(epochs, {f"search/{name}": self._best})
+        self._opened(SECONDS_RUN, seconds).scalars(
+            seconds, {f"search_by_seconds/{name}": self._best}
+        )
+
+    def _write_trials(self, best: Sequence[Trial]) -> None:
+        states = [trial.state for trial in self._trials]
+        counts = {
+            "search/trials_ended": sum(state not in OPEN_STATES for state in states),
+            "search/trials_failed": states.count("FAILED"),
+            "search/trials_infeasible": states.count("INFEASIBLE"),
+        }
+        epochs = self.epochs()
+        file = self._opened(RUN, epochs + 1)
+        file.scalars(epochs, {name: float(count) for name, count in counts.items()})
+        if best and best[0].trial_id != self._graph_of:
+            graph = self._paths.trial(best[0].trial_id) / GRAPH
+            if graph.exists():
+                file.graph(graph.read_bytes())
+                self._graph_of = best[0].trial_id
+
+    def _opened(self, run: str, first_step: int) -> EventFile:
+        if run not in self._files:
+            folder = self._paths.logs / run
+            is_new = not folder.exists()
+            self._files[run] = EventFile(folder, first_step)
+            if is_new and run == RUN:
+                self._files[run].summary(0, layout_summary())
+        return self._files[run]
+
+    def _try(self, write: Callable[[], None]) -> None:
+        if self._is_broken:
+            return
+        try:
+            write()
+        except OSError:
+            self._is_broken = True

@@ -1,0 +1,197 @@
+"""What TensorBoard shows of a trial besides curves: batches, mistakes, masks, graph.
+
+Drawn once when a trial begins and once at the end of each rung, outside the epochs
+that are timed, from few images and without compiling anything. The images are the same
+in every trial. Random state is as before afterwards: a trial that drew pictures goes on
+exactly as one that did not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from search.datasets import PreparedDataset
+from search.datasets.sources import FOREGROUND, VOID
+from search.event_graph import graph_bytes
+from search.event_search import GRAPH
+from search.files import write_with
+from search.orders import Order
+from search.picture_sheets import CELL, sheet
+from search.previews import highlighted
+from search.pulse import Link
+from search.studies import Study
+
+Array = NDArray[Any]
+
+BATCH_SHOWN = 12
+IMAGES_READ = 128  # validation images among which mistakes are looked for
+MISTAKES_SHOWN = 12
+MASKS_SHOWN = 6
+BATCH = 32
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draws what TensorBoard shows of one order; nothing where it logs nothing."""
+
+    order: Order
+    model: Any
+    data: PreparedDataset
+    events: Any
+    link: Link
+
+    def show_beginning(self, epochs: int, images: Array, targets: Array) -> None:
+        """Show a training batch as the network gets it, and keep the network's graph.
+
+        Args:
+            epochs: trained before; only a trial that begins is drawn.
+        """
+
+        def draw() -> None:
+            content = graph_bytes(self.model)
+            graph = Path(self.order.folder) / GRAPH
+            write_with(graph, lambda file: file.write(content))
+            names = self.data.class_names
+            picture = augmented_batch(self.model, images, targets, names)
+            self.events.write_image("train", 0, "augmented training batch", picture)
+
+        if epochs == 0:
+            self.without_harm(draw)
+
+    def show_end(self, epochs: int) -> None:
+        """Show what the network says of validation images after its last epoch."""
+
+        def draw() -> None:
+            task = Study(**self.order.study).task
+            images, targets = self.data.open("validation", task)
+            if task == "segmentation":
+                tag, picture = "masks", mask_rows(self.model, images, targets)
+            else:
+                tag = "most confident mistakes"
+                found = mistakes(self.model, images, targets)
+                picture = mistakes_sheet(*found, self.data.class_names)
+            self.events.write_image("validation", epochs, tag, picture)
+
+        if epochs and not self.order.use_validation:
+            self.without_harm(draw)
+
+    def without_harm(self, draw: Callable[[], None]) -> None:
+        """Draw; what goes wrong is said and does not end the trial."""
+        if self.order.logs is None:
+            return
+        try:
+            draw()
+        except Exception as error:
+            kind = type(error).__name__
+            self.link.pulse(f"no pictures for TensorBoard: {kind}: {error}")
+
+
+def some_images(count: int, most: int) -> Array:
+    """Return the indices of images, the same for every trial, in order."""
+    random = np.random.default_rng(0)
+    return np.sort(random.permutation(count)[:most])
+
+
+def augmented_batch(
+    model: Any, images: Array, targets: Array, class_names: list[str]
+) -> Image.Image:
+    """Return training images as the training step changes them."""
+    chosen = some_images(len(images), BATCH_SHOWN)
+    pictures, seen = np.asarray(images[chosen]), np.asarray(targets[chosen])
+    layer = model.augmentation
+    if layer is not None:
+        before = [np.array(variable.value) for variable in layer.variables]
+        made = layer(pictures, seen)
+        pictures, seen = (np.asarray(part) for part in made)
+        for variable, value in zip(layer.variables, before, strict=True):
+            variable.assign(value)
+    if seen.ndim >= 3:
+        masks = seen.reshape(len(seen), *pictures.shape[1:3])
+        shown = [masked(p, m) for p, m in zip(pictures, masks, strict=True)]
+        return sheet(shown, [[] for _ in shown], COLUMNS)
+    words = [label_words(target, class_names) for target in seen]
+    return sheet(list(pictures), words, COLUMNS)
+
+
+def label_words(target: Any, class_names: list[str]) -> list[str]:
+    """Return a label as words; of a mixed one the two largest parts."""
+    if np.ndim(target) == 0:
+        return [class_names[int(target)], ""]
+    first, second = np.argsort(target)[::-1][:2]
+    parts = [f"{class_names[k]} {target[k]:.2f}" for k in (first, second)]
+    return parts if target[second] > 0 else [class_names[first], ""]
+
+
+def predicted(model: Any, images: Array) -> Array:
+    """Return probabilities, computed without compiling."""
+    parts = [
+        np.asarray(model(images[start : start + BATCH], training=False))
+        for start in range(0, len(images), BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def mistakes(
+    model: Any, images: Array, labels: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return images, labels, answers and confidences, the surest mistake first."""
+    chosen = some_images(len(images), IMAGES_READ)
+    images, labels = np.asarray(images[chosen]), np.asarray(labels[chosen])
+    probabilities = predicted(model, images)
+    answers, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != labels)
+    order = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES_SHOWN]
+    return images[order], labels[order], answers[order], sure[order]
+
+
+def mistakes_sheet(
+    images: Array,
+    labels: Array,
+    answers: Array,
+    sure: Array,
+    class_names: list[str],
+) -> Image.Image:
+    """Return mistakes with what the network said and what is true."""
+    words = [
+        [f"{class_names[answer]} {share:.2f}", f"is {class_names[label]}"]
+        for label, answer, share in zip(labels, answers, sure, strict=True)
+    ]
+    if not words:
+        return sheet([np.full((CELL, CELL, 3), 246)], [["no mistake"]], COLUMNS)
+    return sheet(list(images), words, COLUMNS)
+
+
+def mask_rows(model: Any, images: Array, masks: Array) -> Image.Image:
+    """Return images, their true masks, and the masks and Dice of the network."""
+    chosen = some_images(len(images), MASKS_SHOWN)
+    images, masks = np.asarray(images[chosen]), np.asarray(masks[chosen])
+    found = predicted(model, images).reshape(masks.shape) >= 0.5
+    shown: list[Array] = []
+    words: list[list[str]] = []
+    for image, mask, answer in zip(images, masks, found, strict=True):
+        image = np.asarray(image).clip(0, 255).astype(np.uint8)
+        shown += [image, masked(image, mask), highlighted(image, answer)]
+        words += [["image"], ["truth"], [f"network, Dice {dice(mask, answer):.2f}"]]
+    return sheet(shown, words, 6)
+
+
+def masked(image: Array, mask: Array) -> Array:
+    """Return an image with its foreground marked and void in grey."""
+    picture = np.asarray(image).clip(0, 255).astype(np.uint8)
+    marked = highlighted(picture, mask == FOREGROUND).copy()
+    marked[mask == VOID] = 128
+    return marked
+
+
+def dice(mask: Array, answer: Array) -> float:
+    """Return Dice of one image, void left out; 1 where nothing is and is found."""
+    truth, valid = mask == FOREGROUND, mask != VOID
+    both = 2 * (truth & answer & valid).sum()
+    whole = (truth & valid).sum() + (answer & valid).sum()
+    return float(both / whole) if whole else 1.0
