@@ -99,6 +99,7 @@ class Picture:
         size: of one panel, (width, height) in inches.
         columns: of panels in the PNG.
         left, top, bottom: room for labels and titles of a panel, in inches.
+        chart: the same to be pointed at, from `search.report_charts`.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Picture:
     left: float = 0.6
     top: float = 0.1
     bottom: float = 0.48
+    chart: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

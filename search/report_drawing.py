@@ -133,6 +133,28 @@ def score_colours() -> Any:
     return ListedColormap(colormaps["viridis"](shades))
 
 
+def hex_colours(
+    scores: Sequence[float], known: Sequence[float], *, is_max: bool
+) -> list[str]:
+    """Return `#rrggbb` of each score on the scale of all known ones."""
+    from matplotlib.colors import to_hex
+
+    scale = score_scale(known, is_max=is_max)
+    return [to_hex(scale.to_rgba(score)) for score in scores]
+
+
+def score_scale(known: Sequence[float], *, is_max: bool) -> Any:
+    """Return the mapping of scores to colours: better is darker."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from numpy import quantile
+
+    colours = score_colours() if is_max else score_colours().reversed()
+    # The worst tenth shares a colour, so that one wreck does not take the range.
+    low, high = quantile(known, (0.1, 1) if is_max else (0, 0.9))
+    return ScalarMappable(Normalize(low, high, clip=True), colours)
+
+
 def plain_log(axis: Any, ticks: list[float] | None = None) -> None:
     """Label a logarithmic axis with plain numbers."""
     from matplotlib.ticker import (

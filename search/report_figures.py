@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from search.live import shown
 from search.records import Finalist
 from search.report_blocks import Panel, Picture
+from search.report_charts import best_so_far_chart, learning_curves_chart
 from search.report_drawing import (
     BLUE,
     LINE,
@@ -16,7 +17,7 @@ from search.report_drawing import (
     SOFT,
     VERMILLION,
     plain_log,
-    score_colours,
+    score_scale,
     short,
 )
 from search.report_records import FAILED, StudyRecords
@@ -63,6 +64,7 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
         f" (n = {len(records.best)}){cross}. Trials are laid end to end in the order"
         " they were started.",
         [Panel(f"best {records.objective} so far against epochs spent", draw)],
+        chart=best_so_far_chart(records),
     )
 
 
@@ -87,7 +89,7 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
     def draw(axes: Any) -> None:
         from matplotlib.collections import LineCollection
 
-        colour = score_scale(records)
+        colour = scores_scale(records)
         lines = [known_points(values) for _, values in curves]
         colours = [colour.to_rgba(trial.score) for trial, _ in curves]
         for rung in rungs:
@@ -111,6 +113,7 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
         f"One line a trial that did not fail (n = {len(curves)}), the better its final"
         f" score, the more it stands out; a dot where it ended.{marks}",
         [Panel(f"{records.objective} of every trial against its epochs", draw)],
+        chart=learning_curves_chart(records, is_log),
     )
 
 
@@ -119,20 +122,10 @@ def known_points(values: Sequence[float | None]) -> list[tuple[int, float]]:
     return [(epoch, v) for epoch, v in enumerate(values, 1) if v is not None]
 
 
-def score_scale(records: StudyRecords) -> Any:
-    """Return the mapping of scores to colours: better is darker."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
+def scores_scale(records: StudyRecords) -> Any:
+    """Return the mapping of a study's scores to colours."""
     scores = [trial.score for trial in records.best if trial.score is not None]
-    colours = score_colours()
-    if records.direction == "min":
-        colours = colours.reversed()
-    # The worst tenth shares a colour, so that one wreck does not take the range.
-    low, high = np.quantile(
-        scores, (0.1, 1) if records.direction == "max" else (0, 0.9)
-    )
-    return ScalarMappable(Normalize(low, high, clip=True), colours)
+    return score_scale(scores, is_max=records.direction == "max")
 
 
 def add_score_bar(axes: Any, colour: Any, records: StudyRecords) -> None:

@@ -7,15 +7,15 @@ import numpy as np
 
 from search.records import Trial
 from search.report_blocks import Panel, Picture
+from search.report_charts import parallel_chart
 from search.report_drawing import BLUE, INK, plain_log, score_colours, short
-from search.report_figures import add_score_bar, score_scale
+from search.report_figures import add_score_bar, scores_scale
+from search.report_knobs import Knob, knob_height, named_heights, varied_knobs
 from search.report_records import StudyRecords
 from search.report_statistics import (
     FOLDS,
     REPEATS,
     Importance,
-    Knob,
-    varied_knobs,
 )
 
 KNOB_SIZE = (3.3, 2.5)
@@ -165,9 +165,9 @@ def parallel_picture(found: Importance, records: StudyRecords) -> Picture | None
     def draw(axes: Any) -> None:
         from matplotlib.collections import LineCollection
 
-        colour = score_scale(records)
+        colour = scores_scale(records)
         lines = [
-            [*enumerate(height(knob, t, n) for knob in knobs)]
+            [*enumerate(knob_height(knob, t, n) for knob in knobs)]
             for n, t in enumerate(records.best[::-1])
         ]
         colours = [colour.to_rgba(trial.score) for trial in records.best[::-1]]
@@ -192,38 +192,14 @@ def parallel_picture(found: Importance, records: StudyRecords) -> Picture | None
         (10.0, 3.6),
         left=0.5,
         bottom=0.3,
+        chart=parallel_chart(knobs, records),
     )
-
-
-def height(knob: Knob, trial: Trial, number: int) -> float:
-    """Return where a trial crosses a knob's axis, 0–1, or below where not active."""
-    spread = (number * 0.618 % 1 - 0.5) * 0.05
-    if knob.name not in trial.values:
-        return -0.24 + spread
-    place, ends = knob.position(trial.values[knob.name]), axis_ends(knob)
-    if knob.kind == "log":
-        place, ends = np.log(place), np.log(ends)
-    share = float((place - ends[0]) / (ends[1] - ends[0]))
-    return share + (spread if knob.kind == "steps" else 0)
-
-
-def axis_ends(knob: Knob) -> Any:
-    """Return the lowest and highest position of a knob."""
-    places = [knob.position(value) for value in knob.values]
-    return np.array([min(places), max(places)])
 
 
 def label_axis(axes: Any, place: int, knob: Knob, has_off: bool) -> None:
     """Draw one axis of the parallel coordinates with its values."""
     axes.vlines(place, 0, 1, color="#8a9099", linewidth=1, zorder=3)
-    last = max(1, len(knob.values) - 1)
-    named = (
-        [(index / last, value) for index, value in enumerate(knob.values)]
-        if knob.kind == "steps"
-        else [(0.0, knob.values[0]), (1.0, knob.values[-1])]
-    )
-    if has_off:
-        named.append((-0.24, "off"))
+    named = named_heights(knob, has_off)
     for share, value in named:
         axes.annotate(
             short(value, 12), (place, share), (5, 0), textcoords="offset points",

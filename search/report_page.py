@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +15,8 @@ from search.report_blocks import Block, Panel, Picture, Pictures, Section
 from search.report_drawing import svg_of
 
 TEMPLATES = Path(__file__).parent / "templates"
+# Apache ECharts 6.1.0 as released on npm: dist/echarts.min.js.
+LIBRARY = Path(__file__).parent / "vendored" / "echarts.min.js"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class Page:
         ]
 
 
+    @property
+    def has_charts(self) -> bool:
+        """Return whether any figure can be pointed at."""
+        return any(picture.chart for picture in self.pictures)
+
+
 def html_page(page: Page) -> str:
     """Return the report as one file that needs no other and no network."""
     environment = Environment(
@@ -49,14 +59,14 @@ def html_page(page: Page) -> str:
         "svg": panel_svg,
         "data": data_address,
         "clean": printable,
+        "chart": chart_json,
+        "digest": digest_of,
     }
-    script = (TEMPLATES / "report.js").read_text().strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    files = [*([LIBRARY] if page.has_charts else []), TEMPLATES / "report.js"]
     return environment.get_template("report.html.jinja").render(
         page=page,
         style=Markup((TEMPLATES / "report.css").read_text()),
-        script=Markup(script),
-        script_hash=digest,
+        scripts=[Markup(file.read_text().strip()) for file in files],
     )
 
 
@@ -83,6 +93,17 @@ def block_kind(block: Block) -> str:
 def panel_svg(panel: Panel, picture: Picture, number: int) -> Markup:
     """Return a panel as SVG; matplotlib escapes the texts in it."""
     return Markup(svg_of(panel, picture, f"{picture.name}-{number}"))
+
+
+def chart_json(option: dict[str, Any]) -> Markup:
+    """Return a chart's option as JSON that cannot end the element it stands in."""
+    text = json.dumps(option, separators=(",", ":"), ensure_ascii=False)
+    return Markup(printable(text).replace("<", "\\u003c").replace("&", "\\u0026"))
+
+
+def digest_of(script: str) -> str:
+    """Return the hash by which a page permits a script."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def data_address(file: Path) -> str:

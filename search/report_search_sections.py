@@ -29,13 +29,13 @@ from search.report_knob_figures import (
     knobs_picture,
     parallel_picture,
 )
+from search.report_knobs import varied_knobs
 from search.report_records import StudyRecords
 from search.report_sections import counted
 from search.report_statistics import (
     FEWEST_FOR_RANKS,
     knob_importance,
     rank_agreements,
-    varied_knobs,
 )
 
 

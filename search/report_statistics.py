@@ -9,29 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.records import Trial, Value
+from search.records import Trial
+from search.report_knobs import Knob, varied_knobs
 from search.report_records import FAILED, StudyRecords
 
 Z_95 = 1.959964
-# A knob with at most so many values is drawn in steps.
-MOST_STEPS = 6
-LOG_FROM_RATIO = 30
 FEWEST_FOR_IMPORTANCE = 10
 FEWEST_FOR_RANKS = 5
 FOLDS, REPEATS, SHUFFLES, TREES = 5, 4, 5, 40
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A knob that differs between trials. `kind`: steps, linear or log."""
-
-    name: str
-    kind: str
-    values: list[Value]
-
-    def position(self, value: Value) -> float:
-        """Return where a value lies on the knob's axis."""
-        return float(self.values.index(value) if self.kind == "steps" else value)
 
 
 @dataclass(frozen=True)
@@ -142,29 +127,6 @@ def average_ranks(values: Sequence[float]) -> NDArray[np.float64]:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[place], np.float64)
-
-
-def varied_knobs(trials: Sequence[Trial]) -> list[Knob]:
-    """Return the knobs with more than one value, in the order trials name them."""
-    names = dict.fromkeys(name for trial in trials for name in trial.values)
-    knobs = [make_knob(name, trials) for name in names]
-    return [knob for knob in knobs if len(knob.values) > 1]
-
-
-def make_knob(name: str, trials: Sequence[Trial]) -> Knob:
-    """Return a knob with its distinct values, in order."""
-    drawn = [trial.values[name] for trial in trials if name in trial.values]
-    values = list(dict.fromkeys(drawn))
-    if any(isinstance(value, bool | str) for value in values):
-        return Knob(name, "steps", sorted(values, key=str))
-    values.sort()
-    is_whole = all(isinstance(value, int) for value in values)
-    is_repeated = len(values) <= max(3, len(drawn) / 2)
-    if len(values) <= MOST_STEPS and (is_whole or is_repeated):
-        return Knob(name, "steps", values)
-    low, high = float(values[0]), float(values[-1])
-    is_log = low > 0 and high / low >= LOG_FROM_RATIO
-    return Knob(name, "log" if is_log else "linear", values)
 
 
 def knob_importance(records: StudyRecords) -> Importance | str:

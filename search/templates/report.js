@@ -22,3 +22,21 @@ document.querySelectorAll("table.sortable").forEach((table) => {
     });
   });
 });
+
+// A figure becomes one to point at; the drawn one stays for print and without scripts.
+document.querySelectorAll(".chart-frame").forEach((frame) => {
+  const option = JSON.parse(frame.querySelector("script").textContent);
+  (option.parallelAxis ?? []).forEach((axis) => {
+    if (!axis.words) return;
+    axis.axisLabel = {
+      customValues: axis.words.map(([height]) => height),
+      formatter: (value) =>
+        axis.words.find(([height]) => Math.abs(height - value) < 1e-6)?.[1] ?? "",
+    };
+  });
+  frame.hidden = false;
+  const chart = echarts.init(frame.querySelector(".chart"), null, { renderer: "svg" });
+  chart.setOption(option);
+  frame.nextElementSibling.classList.add("on-paper");
+  new ResizeObserver(() => chart.resize()).observe(frame);
+});
