@@ -172,17 +172,40 @@ def report(
         list[str] | None,
         typer.Argument(metavar="[NAME]…", help="Searched studies; default: all."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Instead: recompute the numbers on record and say what differs.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained page, and Markdown with figures, for each study."""
+    """Write one self-contained page, and Markdown with figures, for each study.
+
+    Of several studies also one of all, with a table across them.
+    """
+    from dataclasses import asdict
+
     from search.paths import studies_in
-    from search.report import print_report, report
+    from search.report import (
+        print_report,
+        print_verification,
+        report,
+        verify_reports,
+    )
 
     wanted = names or studies_in(results_dir)
-    files = report([study_paths(name, results_dir, logs_dir) for name in wanted])
+    all_paths = [study_paths(name, results_dir, logs_dir) for name in wanted]
+    if verify:
+        found = verify_reports(all_paths)
+        plain = {study: asdict(result) for study, result in found.items()}
+        output(plain, as_json, lambda console: print_verification(found, console))
+        raise typer.Exit(any(result.findings for result in found.values()))
+    files = report(all_paths)
 
     def show(console: Console) -> None:
         print_report(files, console)

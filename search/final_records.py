@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from search.blending import Calibrated, Choices, Predictions
+from search.final_errors import write_errors
 from search.finalists import Member
 from search.finalizing import Chosen, Finalizing
 from search.intervals import Columns, intervals, point
@@ -52,6 +53,7 @@ def ensemble_record(
     choices, validation = chosen.choices, chosen.validation
     refits = run.refit_orders(choices, chosen.library)
     test = run.predict(refits, "test") if refits else plain
+    write_errors(run, choices, test)
     blends = {"ensemble": choices.ensemble, "best_single": choices.best_single}
     columns = {name: scores.columns(test, blend) for name, blend in blends.items()}
     classes, confusions = scores.errors(test, blends, run.data.class_names)

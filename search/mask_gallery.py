@@ -1,7 +1,7 @@
 """The same images under each value of a knob, and where their masks differ."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,12 @@ def write_gallery(
     }
     chosen = chosen_images(list(masks.values()), targets)
     rows = [row_of(images[i], targets[i], masks, i) for i in chosen]
-    content = drawn_rows(rows, headings(list(masks)))
+    titles = headings(list(masks))
+    legend = [
+        (BLUE, "foreground only under the other value"),
+        (VERMILLION, f"foreground only under {titles[2]}"),
+    ]
+    content = drawn_rows(rows, titles, legend)
     write_with(file, lambda opened: opened.write(content))
 
 
@@ -88,8 +93,13 @@ def enlarged(mask: Array, image: Array) -> Array:
 
 def difference_of(image: Array, mask: Array, reference: Array) -> Array:
     """Colour what only `mask` calls foreground blue, what only `reference` does red."""
+    return two_colours(image, mask & ~reference, reference & ~mask)
+
+
+def two_colours(image: Array, blue: Array, red: Array) -> Array:
+    """Return a picture in grey with some of its pixels blue and some red."""
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2) * 0.5 + 90
-    for pixels, colour in ((mask & ~reference, BLUE), (reference & ~mask, VERMILLION)):
+    for pixels, colour in ((blue, BLUE), (red, VERMILLION)):
         grey = blended(grey, rgb(colour), pixels.astype(np.float32))
     return grey.clip(0, 255).astype(np.uint8)
 
@@ -100,34 +110,43 @@ def rgb(colour: str) -> Array:
     return np.array(parts, np.float32)
 
 
-def drawn_rows(rows: list[list[Array]], titles: list[str]) -> bytes:
-    """Return a sheet of panels as PNG."""
+def drawn_rows(
+    rows: list[list[Array]],
+    titles: list[str],
+    legend: list[tuple[str, str]],
+    names: Sequence[str] = (),
+) -> bytes:
+    """Return a sheet of panels as PNG.
+
+    Args:
+        titles: of the columns.
+        legend: colours and what they mean.
+        names: of the rows, where they have any.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     down, across = len(rows), len(titles)
+    height, left = CELL * down + 0.6, 0.25 * bool(names)
+    width = CELL * across + left
     file = io.BytesIO()
     with style("gallery"):
-        figure = Figure(figsize=(CELL * across, CELL * down + 0.6))
+        figure = Figure(figsize=(width, height))
         grid = figure.subplots(down, across, squeeze=False)
         for axes, picture in zip(
             grid.flat, [cell for row in rows for cell in row], strict=True
         ):
             axes.imshow(picture)
-            axes.set_axis_off()
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title, fontsize=8.5, loc="center")
-        reference = titles[2]
-        figure.legend(
-            handles=[
-                Patch(color=BLUE, label="foreground only under the other value"),
-                Patch(color=VERMILLION, label=f"foreground only under {reference}"),
-            ],
-            loc="lower center",
-            ncols=2,
-        )
+        for axes, name in zip(grid[:, 0], names, strict=False):
+            axes.set_ylabel(name, fontsize=8.5)
+        handles = [Patch(color=colour, label=label) for colour, label in legend]
+        figure.legend(handles=handles, loc="lower center", ncols=2)
         figure.subplots_adjust(
-            0.01, 0.4 / (CELL * down + 0.6), 0.99, 1 - 0.25 / (CELL * down + 0.6),
+            0.01 + left / width, 0.4 / height, 0.99, 1 - 0.25 / height,
             wspace=0.04, hspace=0.04,
         )  # fmt: skip
         figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")

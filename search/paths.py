@@ -41,6 +41,15 @@ class StudyPaths:
         return self.folder / "choices.json"
 
     @property
+    def errors(self) -> Path:
+        return self.folder / "errors.json"
+
+    @property
+    def gallery(self) -> Path:
+        """Test images that tell how the ensemble errs."""
+        return self.folder / "gallery.png"
+
+    @property
     def test_ledger(self) -> Path:
         return self.folder / "test_ledger.json"
 

@@ -11,10 +11,13 @@ from rich.console import Console
 from search.errors import InputError
 from search.files import whole_file, write_text
 from search.paths import StudyPaths
+from search.report_answer import answer_section
 from search.report_blocks import Section
 from search.report_comparisons import comparisons_section
+from search.report_costs import costs_section
 from search.report_drawing import png_of
 from search.report_final_sections import errors_section, extras_section
+from search.report_overview import overview_page, short_overview_page
 from search.report_page import Page, html_page, markdown_page
 from search.report_records import StudyRecords, read_study_records
 from search.report_search_sections import (
@@ -25,13 +28,14 @@ from search.report_search_sections import (
     trials_section,
 )
 from search.report_sections import (
-    answer_section,
     data_section,
     ensemble_section,
     exports_section,
     finalists_section,
     test_section,
 )
+from search.verification import Verification, verify
+from search.verification_predictions import check_predictions
 
 # The order of a report. To add a section: a function of the records, and a line here.
 SECTIONS = (
@@ -39,6 +43,7 @@ SECTIONS = (
     data_section,
     search_section,
     knobs_section,
+    costs_section,
     failures_section,
     comparisons_section,
     finalists_section,
@@ -58,12 +63,21 @@ FIGURES = (
     "knob_importance",
     "parallel_coordinates",
     "knobs",
+    "cost_parameters",
+    "cost_flops",
+    "cost_latency_ms",
     "finalists",
+    "reliability",
+    "classes",
+    "confusion",
 )
 
 
 def report(paths_list: Sequence[StudyPaths]) -> list[Path]:
-    """Write the report of each study; return the files, the HTML pages first.
+    """Write the report of each study, and of several one of all.
+
+    Returns:
+        The files, the HTML pages first.
 
     Raises:
         InputError: no study, one that was never searched, or a damaged record.
@@ -75,9 +89,39 @@ def report(paths_list: Sequence[StudyPaths]) -> list[Path]:
             "Run `vision-tuner search STUDY` first, or pass --results-dir",
         )
     # Nothing is written before all records have been read.
-    pages = [(paths, make_page(read_study_records(paths))) for paths in paths_list]
-    written = [file for paths, page in pages for file in write_page(paths, page)]
+    studies = [read_study_records(paths) for paths in paths_list]
+    pages = [make_page(records) for records in studies]
+    written: list[Path] = []
+    for paths, page in zip(paths_list, pages, strict=True):
+        written += write_page(paths.folder, page, page)
+        remove_old_figures(paths.figures, written)
+    if len(studies) > 1:
+        whole, brief = (
+            overview_page(studies, pages), short_overview_page(studies, pages),
+        )  # fmt: skip
+        written += write_page(paths_list[0].results_dir, whole, brief)
     return sorted(written, key=lambda file: file.suffix != ".html")
+
+
+def verify_reports(paths_list: Sequence[StudyPaths]) -> dict[str, Verification]:
+    """Recompute the numbers of each study's records; write nothing.
+
+    Returns:
+        Study -> what was recomputed and what differs; that a report is older than its
+        records is a difference, too.
+    """
+    found = {}
+    for paths in paths_list:
+        records = read_study_records(paths)
+        result = verify(records, paths)
+        check_predictions(result, records, paths)
+        page, file = make_page(records), paths.folder / "report.md"
+        if file.exists():
+            is_current = file.read_text(encoding="utf-8") == markdown_page(page)
+            what = f"{file} says what the records say"
+            result.compare("reports", what, is_current, True)
+        found[paths.name] = result
+    return found
 
 
 def make_page(records: StudyRecords) -> Page:
@@ -92,22 +136,44 @@ def make_page(records: StudyRecords) -> Page:
     )
 
 
-def write_page(paths: StudyPaths, page: Page) -> list[Path]:
-    """Write figures, Markdown and HTML of one report."""
-    figures = {paths.figures / f"{p.name}.png": png_of(p) for p in page.pictures}
+def write_page(folder: Path, page: Page, brief: Page) -> list[Path]:
+    """Write HTML, and Markdown with its figures, of one report.
+
+    Args:
+        brief: what Markdown says, where that is less.
+    """
+    figures = {folder / "figures" / f"{p.name}.png": png_of(p) for p in brief.pictures}
     for file, content in figures.items():
         with whole_file(file) as opened:
             opened.write(content)
-    for name in FIGURES:
-        if paths.figures / f"{name}.png" not in figures:
-            (paths.figures / f"{name}.png").unlink(missing_ok=True)
     texts = {
-        paths.folder / "report.html": html_page(page),
-        paths.folder / "report.md": markdown_page(page),
+        folder / "report.html": html_page(page),
+        folder / "report.md": markdown_page(brief),
     }
     for file, text in texts.items():
         write_text(file, text)
     return [*texts, *figures]
+
+
+def remove_old_figures(folder: Path, written: Sequence[Path]) -> None:
+    """Remove the figures that a report may make and this one did not."""
+    for name in FIGURES:
+        if folder / f"{name}.png" not in written:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+
+
+def print_verification(found: dict[str, Verification], console: Console) -> None:
+    """Say what was recomputed, what could not be, and what differs."""
+    for study, result in found.items():
+        counts = [f"{count:,} {kind}" for kind, count in result.checked.items()]
+        words = ", ".join(counts) or "nothing recorded"
+        mark = f"{len(result.findings)} differ" if result.findings else "all agree"
+        console.print(f"[bold]{study}[/bold]: {mark}; recomputed {words}")
+        for item in result.findings:
+            text = f"  {item.what}: {item.recorded} on record, {item.recomputed} found"
+            console.print(text, style="red", highlight=False, markup=False)
+        for text in result.left_out:
+            console.print(f"  not recomputed: {text}", highlight=False, markup=False)
 
 
 def print_report(files: Sequence[Path], console: Console) -> None:

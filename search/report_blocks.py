@@ -13,10 +13,17 @@ from search.live import duration, shown
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. `kind`: plain, lead (the answer) or note (how to read it)."""
+    """A paragraph. `kind`: plain, question, lead (the answer) or note."""
 
     text: str
     kind: str = "plain"
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of sentences."""
+
+    texts: list[str]
 
 
 @dataclass(frozen=True)
@@ -135,16 +142,21 @@ class Image:
     caption: str
 
 
-Block = Text | Tiles | Facts | Code | Table | Pictures | Image
+Block = Text | Points | Tiles | Facts | Code | Table | Pictures | Image
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what lies below it."""
+    """A heading and what lies below it.
+
+    Attributes:
+        in_nav: whether the page's list of sections names it.
+    """
 
     anchor: str
     title: str
     blocks: list[Block] = field(default_factory=list)
+    in_nav: bool = True
 
 
 def words(text: object) -> Cell:
@@ -177,3 +189,11 @@ def columns(text: Sequence[str], numbers: Sequence[str] = ()) -> list[Column]:
     return [Column(name) for name in text] + [
         Column(name, "number") for name in numbers
     ]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 trial`, `3 trials` or `3 classes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    if noun.endswith("y"):
+        plural = f"{noun[:-1]}ies"
+    return f"{number:,} {noun if number == 1 else plural}"

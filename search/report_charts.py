@@ -82,17 +82,19 @@ def wrapped(text: str) -> list[str]:
 
 def best_so_far_chart(records: StudyRecords) -> Option:
     """Return the best objective against epochs spent; a dot a trial."""
-    dots, crosses, spent = [], [], 0
+    dots: list[Option] = []
+    crosses: list[Option] = []
+    spent = 0
     first = records.trials[0]
     for trial in records.trials:
         words = trial_words(trial, records.objective, first)
         if trial in records.failures:
             message = "\n".join(wrapped(f"{trial.failure}: {trial.message}"))
-            spot = [spent + trial.epochs, None]
-            crosses.append({"value": spot, "name": f"{words}\n{message}"})
+            place = spent + trial.epochs
+            crosses.append({"value": [place, None], "name": f"{words}\n{message}"})
         elif trial.score is not None:
-            spot = [spent + (trial.best_epoch or 0), trial.score]
-            dots.append({"value": spot, "name": words})
+            place = spent + (trial.best_epoch or 0)
+            dots.append({"value": [place, trial.score], "name": words})
         spent += trial.epochs
     steps = best_so_far(records)
     low = min(dot["value"][1] for dot in dots)
@@ -119,7 +121,7 @@ def best_so_far_chart(records: StudyRecords) -> Option:
     )  # fmt: skip
 
 
-def learning_curves_chart(records: StudyRecords, log: bool) -> Option:
+def learning_curves_chart(records: StudyRecords, is_log: bool) -> Option:
     """Return a line a trial; pointing at one lifts it out."""
     trials = [t for t in reversed(records.best) if t.history.get(records.objective)]
     points = sum(len(t.history[records.objective]) for t in trials)
@@ -138,8 +140,23 @@ def learning_curves_chart(records: StudyRecords, log: bool) -> Option:
                          "itemStyle": {"opacity": 1}},
             "blur": {"lineStyle": {"opacity": 0.12}, "itemStyle": {"opacity": 0}},
         })  # fmt: skip
+    most = max((trial.epochs for trial in trials), default=1)
+    epochs = axis("epoch of the trial", min=1, max=max(2, most))
+    if is_log:
+        epochs |= {"type": "log", "name": "epoch of the trial, logarithmic"}
+        ticks = sorted({1, *records.rungs, most})
+        epochs["axisLabel"] |= {"customValues": ticks}
+        epochs["splitLine"] = {"show": False}
+    if len(records.rungs) > 1:
+        marks = [{"xAxis": rung} for rung in records.rungs]
+        line = {"color": "#b4bac2", "type": "dashed"}
+        series.append({
+            "type": "line", "data": [], "silent": True,
+            "markLine": {"symbol": "none", "silent": True, "data": marks,
+                         "label": {"show": False}, "lineStyle": line},
+        })  # fmt: skip
     chart = base(
-        xAxis=axis("epoch of the trial", type="log" if log else "value", min=1),
+        xAxis=epochs,
         yAxis=axis(records.objective, vertical=True),
         series=series,
     )
@@ -188,11 +205,13 @@ def parallel_chart(knobs: Sequence[Knob], records: StudyRecords) -> Option:
     ]
     return base(
         parallel={
-            "left": 40, "right": 70, "top": 44, "bottom": 20,
+            "left": 64, "right": 70, "top": 44, "bottom": 20,
             "parallelAxisDefault": {
                 "type": "value", "nameTextStyle": {"color": INK}, "nameGap": 18,
                 "axisLine": {"lineStyle": {"color": GREY}},
-                "axisTick": {"show": False}, "axisLabel": {"color": SOFT},
+                "axisTick": {"show": False}, "z": 5,
+                "axisLabel": {"color": INK, "backgroundColor": "#ffffffd0",
+                              "padding": [1, 3], "borderRadius": 2},
                 "areaSelectStyle": {"color": BLUE, "borderColor": BLUE, "width": 16},
             },
         },

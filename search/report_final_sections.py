@@ -9,6 +9,8 @@ from search.report_blocks import (
     Block,
     Cell,
     Column,
+    Image,
+    Pictures,
     Section,
     Table,
     Text,
@@ -16,6 +18,11 @@ from search.report_blocks import (
     count_cell,
     score_cell,
     words,
+)
+from search.report_error_figures import (
+    classes_picture,
+    confusion_picture,
+    reliability_picture,
 )
 from search.report_records import StudyRecords
 
@@ -189,10 +196,38 @@ def leak_blocks(leaks: Mapping[str, Any]) -> list[Block]:
 
 
 def errors_section(records: StudyRecords) -> Section | None:
-    """Return the classes that are hardest and the pairs most often confused."""
+    """Return telling images, reliability, and which classes are taken for which."""
     ensemble = records.ensemble
-    if ensemble is None or not ensemble.classes:
+    if ensemble is None:
         return None
+    blocks: list[Block] = [*gallery_blocks(records)]
+    reliability, matrix = reliability_picture(records), confusion_picture(records)
+    blocks += [Pictures([p]) for p in (reliability, matrix) if p is not None]
+    if ensemble.classes:
+        blocks += class_blocks(ensemble)
+    return Section("errors", "Errors", blocks) if blocks else None
+
+
+def gallery_blocks(records: StudyRecords) -> list[Block]:
+    """Return the test images that tell most of how the ensemble errs."""
+    if records.gallery is None:
+        return []
+    title = "The most confident mistakes"
+    caption = (
+        "Test images of which the ensemble is surest and wrong: what it says, how sure"
+        " it is, and what is true."
+    )
+    if records.study.task == "segmentation":
+        title = "Worst, median and best masks"
+        caption = (
+            "Test images by Dice of the ensemble's mask; void pixels count nowhere and"
+            " images without foreground are left out."
+        )
+    return [Image(records.gallery, records.gallery.name, title, caption)]
+
+
+def class_blocks(ensemble: Ensemble) -> list[Block]:
+    """Return the accuracy of every class and the pairs most often confused."""
     known = [row for row in ensemble.classes if row["ensemble"] is not None]
     hardest = sorted(known, key=lambda row: row["ensemble"])[:CLASSES_SHOWN]
     rows = [
@@ -214,4 +249,6 @@ def errors_section(records: StudyRecords) -> Section | None:
     if pairs:
         titles = [Column("true"), Column("predicted"), Column("test images", "number")]
         blocks.append(Table(titles, pairs, "The ensemble's most frequent errors."))
-    return Section("errors", "Errors by class", blocks)
+    if len(known) > 1:
+        blocks.append(Pictures([classes_picture(known)]))
+    return blocks

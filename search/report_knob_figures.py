@@ -131,6 +131,7 @@ def importance_picture(found: Importance, records: StudyRecords) -> Picture:
         axes.plot([k.mean for k in knobs], places, "o", color=BLUE, markersize=5.5)
         axes.set_yticks(places, [short(k.name, 26) for k in knobs])
         axes.grid(visible=False, axis="y")
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(f"error added to the predicted {records.objective}")
 
     when = (

@@ -38,7 +38,6 @@ class Page:
             for picture in block.pictures
         ]
 
-
     @property
     def has_charts(self) -> bool:
         """Return whether any figure can be pointed at."""

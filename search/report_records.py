@@ -38,6 +38,8 @@ class StudyRecords:
         about: study.json.
         looks: entries of the test ledger, oldest first.
         comparisons, ablations, galleries: file name without suffix -> what it holds.
+        errors: errors.json; empty where it is not there.
+        gallery: telling test images.
     """
 
     study: Study
@@ -50,6 +52,8 @@ class StudyRecords:
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     ablations: dict[str, AblationPath] = field(default_factory=dict)
     galleries: dict[str, Path] = field(default_factory=dict)
+    errors: dict[str, Any] = field(default_factory=dict)
+    gallery: Path | None = None
 
     @cached_property
     def best(self) -> list[Trial]:
@@ -126,6 +130,8 @@ def read_study_records(paths: StudyPaths) -> StudyRecords:
             galleries={
                 file.stem: file for file in sorted(paths.comparisons.glob("*.png"))
             },
+            errors=read_json(paths.errors) if paths.errors.exists() else {},
+            gallery=paths.gallery if paths.gallery.exists() else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

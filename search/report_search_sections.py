@@ -15,6 +15,7 @@ from search.report_blocks import (
     Text,
     columns,
     count_cell,
+    counted,
     score_cell,
     time_cell,
     words,
@@ -31,7 +32,6 @@ from search.report_knob_figures import (
 )
 from search.report_knobs import varied_knobs
 from search.report_records import StudyRecords
-from search.report_sections import counted
 from search.report_statistics import (
     FEWEST_FOR_RANKS,
     knob_importance,

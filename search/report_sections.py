@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Any
 
-from search.live import duration, shown, values_text
-from search.records import Finalist, Metrics
+from search.live import values_text
+from search.records import Finalist
 from search.report_blocks import (
     Block,
     Cell,
@@ -14,10 +14,9 @@ from search.report_blocks import (
     Section,
     Table,
     Text,
-    Tile,
-    Tiles,
     columns,
     count_cell,
+    counted,
     hash_cell,
     score_cell,
     time_cell,
@@ -27,118 +26,8 @@ from search.report_figures import finalists_picture
 from search.report_final_sections import (
     calibration_blocks,
     library_blocks,
-    scores_table,
 )
 from search.report_records import StudyRecords
-from search.report_statistics import wilson_interval
-
-
-def answer_section(records: StudyRecords) -> Section:
-    """Return what came out, in words, then in numbers."""
-    blocks: list[Block] = [Text(answer(records), "lead"), Tiles(answer_tiles(records))]
-    ensemble = records.ensemble
-    if ensemble is not None:
-        blocks += [scores_table(ensemble), Text(caveat(records), "note")]
-    return Section("answer", "The answer", blocks)
-
-
-def answer(records: StudyRecords) -> str:
-    """Return the result in one or two sentences."""
-    metric, ensemble = records.metric, records.ensemble
-    if ensemble is not None:
-        single = ensemble.best_single
-        return (
-            f"The ensemble of {counted(len(ensemble.members), 'network')} reaches a"
-            f" test {metric} of {with_interval(records, 'ensemble', ensemble.test)}."
-            f" The best single model, {single.member}, reaches"
-            f" {with_interval(records, 'best_single', single.test)}."
-        )
-    if records.best:
-        best = records.best[0]
-        return (
-            f"The best of {counted(len(records.trials), 'trial')} so far is trial"
-            f" {best.trial_id}: {records.objective} {shown(best.score)} in epoch"
-            f" {best.best_epoch}. It was chosen by this very number, which is therefore"
-            " optimistic; the test set has not been read."
-        )
-    if not records.trials:
-        made = len(records.comparisons) + len(records.ablations)
-        found = f" {counted(made, 'comparison')} below." if made else ""
-        return f"No search yet: no trial was begun.{found}"
-    return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
-
-
-def with_interval(records: StudyRecords, model: str, test: Metrics) -> str:
-    """Return a test score with its interval: as recorded, else Wilson's of an accuracy.
-
-    Args:
-        model: `ensemble` or `best_single`.
-    """
-    metric, n = records.metric, records.size("test")
-    value = test.get(metric)
-    recorded = records.ensemble.intervals if records.ensemble else {}
-    interval = recorded.get(model, {}).get(metric)
-    if interval is None and value is not None and metric == "accuracy" and n:
-        interval = wilson_interval(value, n)
-    images = f"n = {n:,} images" if n else ""
-    if interval is None:
-        return shown(value) + (f" ({images})" if images else "")
-    low, high = interval
-    parts = [f"95 % interval {low:.4f} to {high:.4f}", images]
-    return f"{shown(value)} ({', '.join(filter(None, parts))})"
-
-
-def caveat(records: StudyRecords) -> str:
-    """Return what the numbers of the answer do not say."""
-    text = (
-        "Members, weights, temperature and threshold were chosen on validation, so"
-        " validation numbers are optimistic; the test set was scored afterwards."
-    )
-    if records.ensemble is not None and records.ensemble.intervals:
-        text += (
-            " Intervals tell the chance in drawing the test images, not that of"
-            " training."
-        )
-    elif records.metric == "accuracy":
-        text += (
-            " Intervals (Wilson) tell the chance in drawing the test images, not that"
-            " of training; both models saw the same images, so their difference is more"
-            " certain than the intervals suggest."
-        )
-    return text
-
-
-def answer_tiles(records: StudyRecords) -> list[Tile]:
-    """Return the result and what it cost."""
-    tiles, metric = [], records.metric
-    if records.ensemble is not None:
-        whole, single = records.ensemble, records.ensemble.best_single
-        members = counted(len(whole.members), "member")
-        scores = (shown(whole.test.get(metric)), shown(single.test.get(metric)))
-        tiles = [
-            Tile(f"test {metric}, ensemble", scores[0], members),
-            Tile(f"test {metric}, best single", scores[1], single.member),
-        ]
-    elif records.best:
-        best = records.best[0]
-        tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
-    failed = len(records.failures)
-    tried = len(records.trials) - len(records.infeasible)
-    share = f"{failed / tried:.0%} of those trained" if failed else ""
-    most = f"at most {records.study.epochs} a trial"
-    return [
-        *tiles,
-        Tile("trials", f"{tried:,}", f"{len(records.best)} with a score"),
-        Tile("epochs of the search", f"{records.epochs:,}", most),
-        Tile("training time", duration(records.seconds), "of all trials, added up"),
-        Tile("failures", str(failed), share),
-    ]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 trial`, `3 trials` or `3 classes`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def data_section(records: StudyRecords) -> Section:

@@ -37,7 +37,9 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, address: str, width: int, height: int, *, dark: bool = False) -> None:
+    def open(
+        self, address: str, width: int, height: int, *, dark: bool = False
+    ) -> None:
         """Open a page at a size in CSS pixels."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.tell("Emulation.setEmulatedMedia", features=[scheme])

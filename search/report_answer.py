@@ -1,0 +1,154 @@
+"""The first section of a report: the question, the answer, and what it cost."""
+
+from collections.abc import Sequence
+
+from search.live import duration, shown
+from search.records import Metrics
+from search.report_blocks import (
+    Block,
+    Points,
+    Section,
+    Text,
+    Tile,
+    Tiles,
+    counted,
+)
+from search.report_final_sections import scores_table
+from search.report_records import StudyRecords
+from search.report_statistics import wilson_interval
+
+
+def answer_section(records: StudyRecords) -> Section:
+    """Return what came out, in words, then in numbers."""
+    blocks: list[Block] = [
+        Text(question(records), "question"),
+        Text(answer(records), "lead"),
+        Tiles(answer_tiles(records)),
+    ]
+    verdicts = [text for c in records.comparisons.values() for text in c.verdicts]
+    if verdicts:
+        blocks.append(Points([f"{text}" for text in verdicts]))
+    ensemble = records.ensemble
+    if ensemble is not None:
+        blocks += [scores_table(ensemble), Text(caveat(records), "note")]
+    return Section("answer", "The answer", blocks)
+
+
+def question(records: StudyRecords) -> str:
+    """Return what the study asks, in one sentence."""
+    study = records.study
+    what = "classifies" if study.task == "classification" else "segments"
+    asked = []
+    if records.trials or not records.comparisons:
+        asked.append(
+            f"Which configuration of {study.hypermodel} {what} {study.dataset} best, by"
+            f" {records.objective}?"
+        )
+    for knob in dict.fromkeys(c.knob for c in records.comparisons.values()):
+        asked.append(f"What does {knob} change, everything else equal?")
+    if records.ablations:
+        asked.append("Which knobs lead from the default to the best, and by how much?")
+    return " ".join(asked)
+
+
+def answer(records: StudyRecords) -> str:
+    """Return the result in one or two sentences."""
+    metric, ensemble = records.metric, records.ensemble
+    if ensemble is not None:
+        single = ensemble.best_single
+        return (
+            f"The ensemble of {counted(len(ensemble.members), 'network')} reaches a"
+            f" test {metric} of {with_interval(records, 'ensemble', ensemble.test)}."
+            f" The best single model, {single.member}, reaches"
+            f" {with_interval(records, 'best_single', single.test)}."
+        )
+    if records.best:
+        best = records.best[0]
+        return (
+            f"The best of {counted(len(records.trials), 'trial')} so far is trial"
+            f" {best.trial_id}: {records.objective} {shown(best.score)} in epoch"
+            f" {best.best_epoch}. It was chosen by this very number, which is therefore"
+            " optimistic; the test set has not been read."
+        )
+    if not records.trials:
+        made = len(records.comparisons) + len(records.ablations)
+        if made:
+            return f"{counted(made, 'comparison')}, no search: what was found is below."
+        return "No search yet: no trial was begun."
+    return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
+
+
+def test_interval(
+    records: StudyRecords, model: str, test: Metrics
+) -> Sequence[float] | None:
+    """Return the 95 % interval of a test score: as recorded, else Wilson's.
+
+    Args:
+        model: `ensemble` or `best_single`.
+    """
+    metric, n = records.metric, records.size("test")
+    value = test.get(metric)
+    recorded = records.ensemble.intervals if records.ensemble else {}
+    interval: Sequence[float] | None = recorded.get(model, {}).get(metric)
+    if interval is None and value is not None and metric == "accuracy" and n:
+        return wilson_interval(value, n)
+    return interval
+
+
+def with_interval(records: StudyRecords, model: str, test: Metrics) -> str:
+    """Return a test score with its interval, in words."""
+    n, value = records.size("test"), test.get(records.metric)
+    interval = test_interval(records, model, test)
+    images = f"n = {n:,} images" if n else ""
+    if interval is None:
+        return shown(value) + (f" ({images})" if images else "")
+    low, high = interval
+    parts = [f"95 % interval {low:.4f} to {high:.4f}", images]
+    return f"{shown(value)} ({', '.join(filter(None, parts))})"
+
+
+def caveat(records: StudyRecords) -> str:
+    """Return what the numbers of the answer do not say."""
+    text = (
+        "Members, weights, temperature and threshold were chosen on validation, so"
+        " validation numbers are optimistic; the test set was scored afterwards."
+    )
+    if records.ensemble is not None and records.ensemble.intervals:
+        text += (
+            " Intervals tell the chance in drawing the test images, not that of"
+            " training."
+        )
+    elif records.metric == "accuracy":
+        text += (
+            " Intervals (Wilson) tell the chance in drawing the test images, not that"
+            " of training; both models saw the same images, so their difference is more"
+            " certain than the intervals suggest."
+        )
+    return text
+
+
+def answer_tiles(records: StudyRecords) -> list[Tile]:
+    """Return the result and what it cost."""
+    tiles, metric = [], records.metric
+    if records.ensemble is not None:
+        whole, single = records.ensemble, records.ensemble.best_single
+        members = counted(len(whole.members), "member")
+        scores = (shown(whole.test.get(metric)), shown(single.test.get(metric)))
+        tiles = [
+            Tile(f"test {metric}, ensemble", scores[0], members),
+            Tile(f"test {metric}, best single", scores[1], single.member),
+        ]
+    elif records.best:
+        best = records.best[0]
+        tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
+    failed = len(records.failures)
+    tried = len(records.trials) - len(records.infeasible)
+    share = f"{failed / tried:.0%} of those trained" if failed else ""
+    most = f"at most {records.study.epochs} a trial"
+    return [
+        *tiles,
+        Tile("trials", f"{tried:,}", f"{len(records.best)} with a score"),
+        Tile("epochs of the search", f"{records.epochs:,}", most),
+        Tile("training time", duration(records.seconds), "of all trials, added up"),
+        Tile("failures", str(failed), share),
+    ]

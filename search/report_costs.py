@@ -1,0 +1,127 @@
+"""The section on what accuracy costs, and how large chance is beside the knobs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import stdev, variance
+from typing import Any
+
+from search.pareto import value_of
+from search.records import Trial
+from search.report_blocks import Block, Panel, Picture, Pictures, Section, Text
+from search.report_charts import cost_chart
+from search.report_drawing import BLUE, ORANGE, plain_log
+from search.report_records import StudyRecords
+
+COSTS = {
+    "parameters": "parameters",
+    "flops": "floating-point operations of one image, forward",
+    "latency_ms": "milliseconds of one image, forward",
+}
+FEWEST_DOTS = 3
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """Spread of the same configuration over seeds.
+
+    Attributes:
+        deviation: pooled standard deviation of the score.
+        configurations, trainings: it was estimated from.
+    """
+
+    deviation: float
+    configurations: int
+    trainings: int
+
+
+def costs_section(records: StudyRecords) -> Section | None:
+    """Return the score against size, operations and latency."""
+    pictures = [
+        cost_picture(cost, label, records)
+        for cost, label in COSTS.items()
+        if len([t for t in records.best if value_of(t, cost)]) >= FEWEST_DOTS
+    ]
+    blocks: list[Block] = [*noise_blocks(records)]
+    if pictures:
+        blocks.append(Pictures(pictures))
+    return Section("costs", "Score, cost and chance", blocks) if blocks else None
+
+
+def cost_picture(cost: str, label: str, records: StudyRecords) -> Picture:
+    """Return the objective against one cost, and the trials no other beats."""
+    known = [trial for trial in records.best if value_of(trial, cost)]
+
+    def draw(axes: Any) -> None:
+        points = [(value_of(trial, cost), trial.score) for trial in known]
+        axes.plot(*zip(*points, strict=True), "o", color=BLUE, ms=4, alpha=0.55)
+        edge = cheap_front(known, cost, records)
+        axes.plot(*zip(*edge, strict=True), color=ORANGE, lw=1.6)
+        axes.set_xscale("log")
+        if cost == "latency_ms":
+            plain_log(axes.xaxis)
+        axes.set_xlabel(f"{label}, logarithmic")
+        axes.set_ylabel(records.objective)
+
+    note = " Measured beside what else was running." if cost == "latency_ms" else ""
+    return Picture(
+        f"cost_{cost}",
+        f"Score against {cost.replace('_ms', '')}",
+        f"A dot: a trial (n = {len(known)}), however long it was trained; line: the"
+        f" best score at that cost or less.{note}",
+        [Panel(f"{records.objective} against {label}", draw)],
+        chart=cost_chart(cost, label, records),
+    )
+
+
+def cheap_front(
+    trials: list[Trial], cost: str, records: StudyRecords
+) -> list[tuple[float, float]]:
+    """Return (cost, best score at that cost or less), by rising cost."""
+    better: Callable[..., float] = max if records.direction == "max" else min
+    found: list[tuple[float, float]] = []
+    for trial in sorted(trials, key=lambda t: value_of(t, cost) or 0.0):
+        score = trial.score or 0.0
+        best = better(score, found[-1][1]) if found else score
+        found.append((value_of(trial, cost) or 0.0, best))
+    return found
+
+
+def noise_blocks(records: StudyRecords) -> list[Block]:
+    """Say how much the same configuration varies beside different ones."""
+    noise = seed_noise(records)
+    if noise is None:
+        return []
+    text = (
+        f"Chance: the same configuration trained from other seeds differs in"
+        f" {records.objective} by a standard deviation of {noise.deviation:.4f}"
+        f" ({noise.trainings} trainings of {noise.configurations} configurations)."
+    )
+    full = [t.score for t in records.best if t.epochs >= records.study.epochs]
+    scores = [score for score in full if score is not None]
+    if len(scores) >= FEWEST_DOTS and noise.deviation > 0:
+        spread = stdev(scores)
+        text += (
+            f" The scores of the {len(scores)} trials that were fully trained differ by"
+            f" {spread:.4f}, {spread / noise.deviation:.1f} times as much: that is what"
+            " all knobs together do."
+        )
+    return [Text(text)]
+
+
+def seed_noise(records: StudyRecords) -> SeedNoise | None:
+    """Estimate what chance does from finalists and comparisons, where they repeat."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for finalist in records.finalists:
+        score = finalist.validation.get(records.metric)
+        if score is not None:
+            groups.setdefault(("finalist", finalist.trial_id), []).append(score)
+    for key, comparison in records.comparisons.items():
+        for run in comparison.runs:
+            if run.score is not None:
+                groups.setdefault((key, run.value), []).append(run.score)
+    repeated = [scores for scores in groups.values() if len(scores) > 1]
+    if not repeated:
+        return None
+    freedom = sum(len(scores) - 1 for scores in repeated)
+    pooled = sum((len(s) - 1) * variance(s) for s in repeated) / freedom
+    return SeedNoise(pooled**0.5, len(repeated), sum(len(s) for s in repeated))
