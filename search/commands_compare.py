@@ -18,6 +18,7 @@ from search.options import (
     LimitTrain,
     LogsDir,
     Name,
+    Quiet,
     ReadyMade,
     ResultsDir,
     Seed,
@@ -71,6 +72,7 @@ def compare(
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Change one knob and nothing else: paired differences with intervals.
@@ -116,7 +118,7 @@ def compare(
         seeds=seeds,
         workers=workers,
         data_dir=data_dir,
-        console=human(as_json),
+        console=human(as_json, quiet),
     )
 
     def show(console: Console) -> None:

@@ -30,6 +30,7 @@ from search.options import (
     MaxParameters,
     Name,
     Objective,
+    Quiet,
     Ray,
     ReadyMade,
     ResultsDir,
@@ -84,6 +85,7 @@ def search(
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
@@ -127,7 +129,7 @@ def search(
         lambda name: study_paths(name, results_dir, logs_dir),
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)
-    console = human(as_json)
+    console = human(as_json, quiet)
     cluster = chosen_cluster(
         ray, cpus_per_trial, gpus_per_trial, workers, trials_per_gpu
     )
@@ -195,6 +197,7 @@ def finalize(
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Retrain the best, build the ensemble, score the test set once."""
@@ -215,7 +218,7 @@ def finalize(
         cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
         data_dir=data_dir,
         again=again,
-        console=human(as_json),
+        console=human(as_json, quiet),
     )
 
     def show(console: Console) -> None:

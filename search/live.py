@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +28,10 @@ class LiveView:
     Args:
         planned: (trials, epochs) of the whole search, where known.
         budget_left: returns seconds of the budget, where there is one.
-        most_epochs: of one trial, the length of its bar.
+        most_epochs: of one trial.
+
+    Attributes:
+        targets: trial id -> epoch at which its rung ends, the length of its bar.
     """
 
     def __init__(
@@ -53,9 +57,10 @@ class LiveView:
         self._epochs_seen = 0
         self._live: Live | None = None
         self._noticed: dict[str, float] = {}
+        self.targets: Mapping[str, int] = {}
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if can_redraw(self._console):
             self._live = Live(
                 console=self._console,
                 get_renderable=self.render,
@@ -120,17 +125,21 @@ class LiveView:
         best = ranked(self._trials, self._direction)
         if best:
             parts.append(f"best {shown(best[0].score)} ({best[0].trial_id})")
-        for state in ("FAILED", "INFEASIBLE"):
-            count = sum(trial.state == state for trial in self._trials)
-            if count:
-                parts.append(f"{count} {state.lower()}")
+        return ", ".join([*parts, *failed_words(self._trials), *self.time_words()])
+
+    def time_words(self) -> list[str]:
+        """Return how fast it goes, and the time, epochs and budget left."""
+        words = []
+        if self._epochs_seen:
+            minutes = max(1e-9, time.monotonic() - self._started) / 60
+            words.append(f"{self._epochs_seen / minutes:.3g} epochs a minute")
         left = self.seconds_left()
         if left is not None:
-            parts.append(f"about {duration(left)} left")
+            words.append(f"about {duration(left)} left")
         budget = self._budget_left()
         if budget is not None:
-            parts.append(f"{duration(max(0.0, budget))} of the budget")
-        return ", ".join(parts)
+            words.append(f"{duration(max(0.0, budget))} of the budget")
+        return words
 
     def epochs_done(self) -> int:
         """Return the epochs trained so far, those of running trials included."""
@@ -154,31 +163,44 @@ class LiveView:
 
     def render(self) -> RenderableType:
         """Return the live table."""
+        metric = self._objective
         running = one_line_rows(
-            {"running": 11, "epochs": 7, "": BAR_WIDTH, self._objective: 12}
+            {"running": 9, "": BAR_WIDTH, "epoch": 7, "rung": 9, metric: 12}
         )
         for trial in self._trials:
             if trial.state == "RUNNING":
                 running.add_row(*self.running_row(trial))
-        best = one_line_rows({"best so far": 11, "epochs": 7, self._objective: 12})
-        for trial in ranked(self._trials, self._direction)[:BEST_SHOWN]:
+        best = one_line_rows({"best so far": 11, "epochs": 7, metric: 12})
+        for place, trial in enumerate(ranked(self._trials, self._direction)):
+            if place == BEST_SHOWN:
+                break
             best.add_row(
                 trial.trial_id,
                 str(trial.epochs),
-                shown(trial.score),
+                Text(shown(trial.score), style="" if place else "bold green"),
                 self.changed_text(trial),
             )
-        return Group(Text(self.summary(), style="bold"), running, Text(), best)
+        return Group(self.head(), Text(), running, Text(), best)
+
+    def head(self) -> RenderableType:
+        """Return how far the search is, with a bar where that is known."""
+        words = Text(self.summary(), style="bold")
+        if self._planned is None:
+            return words
+        done, most = self.epochs_done(), self._planned[1]
+        return Group(words, ProgressBar(total=max(done, most), completed=done))
 
     def running_row(self, trial: Trial) -> Sequence[RenderableType]:
-        """Return the row of a running trial."""
+        """Return the row of a running trial: its bar reaches to the end of its rung."""
         latest = self._latest.get(trial.trial_id)
         epoch = max(trial.epochs, latest.epoch if latest else 0)
         score = latest.logs.get(self._objective) if latest else trial.score
+        target = self.targets.get(trial.trial_id, self._most_epochs)
         return (
             trial.trial_id,
-            f"{epoch}/{self._most_epochs}",
-            ProgressBar(total=self._most_epochs, completed=epoch, width=BAR_WIDTH),
+            ProgressBar(total=target, completed=epoch, width=BAR_WIDTH),
+            f"{epoch}/{target}",
+            f"{target} of {self._most_epochs}",
             shown(score),
             self.changed_text(trial),
         )
@@ -198,6 +220,23 @@ def one_line_rows(widths: dict[str, int]) -> Table:
         table.add_column(heading, no_wrap=True, min_width=width, max_width=width)
     table.add_column(CHANGED, no_wrap=True, ratio=1)
     return table
+
+
+def can_redraw(console: Console) -> bool:
+    """Return whether lines can be drawn over: not in a file, notebook or plain log."""
+    is_plain = console.is_jupyter or console.is_dumb_terminal or console.quiet
+    return console.is_terminal and not is_plain
+
+
+def failed_words(trials: Sequence[Trial]) -> list[str]:
+    """Return `3 failed (2 out of memory, 1 bug)` and `4 infeasible`."""
+    kinds = Counter(t.failure or "unknown" for t in trials if t.state == "FAILED")
+    infeasible = sum(trial.state == "INFEASIBLE" for trial in trials)
+    words = []
+    if kinds:
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        words.append(f"{kinds.total()} failed ({told})")
+    return [*words, *([f"{infeasible} infeasible"] if infeasible else [])]
 
 
 class Quiet:

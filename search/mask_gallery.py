@@ -54,7 +54,7 @@ def write_gallery(
 
 def headings(labels: list[str]) -> list[str]:
     """Return the title of each column."""
-    others = [f"{label} − {labels[0]}" for label in labels[1:]]
+    others = [f"{label}\n− {labels[0]}" for label in labels[1:]]
     return ["image", "truth", *labels, *others]
 
 
@@ -127,7 +127,7 @@ def drawn_rows(
     from matplotlib.patches import Patch
 
     down, across = len(rows), len(titles)
-    height, left = CELL * down + 0.6, 0.25 * bool(names)
+    height, left = CELL * down + 0.75, 0.25 * bool(names)
     width = CELL * across + left
     file = io.BytesIO()
     with style("gallery"):
@@ -146,7 +146,7 @@ def drawn_rows(
         handles = [Patch(color=colour, label=label) for colour, label in legend]
         figure.legend(handles=handles, loc="lower center", ncols=2)
         figure.subplots_adjust(
-            0.01 + left / width, 0.4 / height, 0.99, 1 - 0.25 / height,
+            0.01 + left / width, 0.4 / height, 0.99, 1 - 0.4 / height,
             wspace=0.04, hspace=0.04,
         )  # fmt: skip
         figure.savefig(file, format="png", dpi=PNG_DOTS, facecolor="white")

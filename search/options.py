@@ -17,6 +17,10 @@ DataDir = Annotated[
     typer.Option(help="Root that holds tensorflow_datasets/ and VOCdevkit/."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", help="No progress, only the result; errors as ever."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -10,9 +10,13 @@ from search.options import LOGS, RESULTS
 from search.paths import StudyPaths
 
 
-def human(as_json: bool) -> Console:
-    """Return where a person reads: not stdout where that carries JSON."""
-    return Console(stderr=as_json)
+def human(as_json: bool, quiet: bool = False) -> Console:
+    """Return where a person reads: not stdout where that carries JSON.
+
+    Args:
+        quiet: print nothing there; errors and results go other ways.
+    """
+    return Console(stderr=as_json, quiet=quiet)
 
 
 def output(value: Any, as_json: bool, show: Callable[[Console], None]) -> None:

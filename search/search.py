@@ -87,7 +87,7 @@ def search(
         )
         events = SearchEvents(paths, study.objective, study.direction, wall.spent)
         with view, closing(events):
-            return Driver(
+            driver = Driver(
                 study=study,
                 paths=paths,
                 data_folder=begun.data.folder,
@@ -98,7 +98,9 @@ def search(
                 reserve=lambda trials: finalize_seconds(
                     trials, study, finalize_top, crew.number(), wall.overhead()
                 ),
-            ).search()
+            )
+            view.targets = driver.targets
+            return driver.search()
 
 
 def predicted_seconds(
