@@ -9,16 +9,19 @@ from search.options import (
     LOGS,
     RESULTS,
     AsJson,
+    CpusPerTrial,
     DataDir,
     Dataset,
     Epochs,
     Fix,
+    GpusPerTrial,
     HyperModelName,
     ImageSize,
     LimitTrain,
     LogsDir,
     Name,
     Quiet,
+    Ray,
     ReadyMade,
     ResultsDir,
     Seed,
@@ -60,6 +63,9 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Trainings of each value.")] = 3,
     epochs: Epochs = None,
     workers: Workers = None,
+    ray: Ray = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
     dataset: Dataset = None,
     hypermodel: HyperModelName = None,
     fix: Fix = None,
@@ -85,6 +91,7 @@ def compare(
 
     from search.compare import compare, print_comparison
     from search.inputs import chosen_study
+    from search.ray_connection import chosen_cluster
     from search.spaces import parse_fixed, parse_value
 
     chosen = chosen_study(
@@ -117,6 +124,7 @@ def compare(
         origin=origin,
         seeds=seeds,
         workers=workers,
+        cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
         data_dir=data_dir,
         console=human(as_json, quiet),
     )

@@ -34,7 +34,9 @@ from search.inputs import described, only_driver
 from search.live import duration, shown
 from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
+from search.output import plainly
 from search.paths import StudyPaths
+from search.ray_connection import RayOptions
 from search.records import Trial, Value, Values, read_records
 from search.studies import Study, environment
 from search.variants import (
@@ -129,6 +131,7 @@ def compare(
     origin: str | None = None,
     seeds: int = 3,
     workers: int | None = None,
+    cluster: RayOptions | None = None,
     data_dir: Path | None = None,
     console: Console | None = None,
 ) -> Comparison | AblationPath:
@@ -140,6 +143,7 @@ def compare(
         path: go from the default configuration to `origin`, a knob at a time.
         origin: `default`, `best` or a trial id; None = best where there is one.
         seeds: trainings of each configuration, seeds from the study's on.
+        cluster: train on a Ray cluster instead of this machine.
 
     Returns:
         The record, as in results/<name>/comparisons/.
@@ -149,7 +153,8 @@ def compare(
     """
     console = console or Console(stderr=True, quiet=True)
     check_question(vary, path, seeds)
-    begun = begin(study, paths, data_dir, console.print)
+    crew = Workers(workers, cluster=cluster)
+    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
     trials = read_records(paths.trials, Trial)
     has_best = any(trial.score is not None for trial in trials)
     origin = origin or ("best" if has_best or path else "default")
@@ -162,7 +167,7 @@ def compare(
         variants = {k: changed(begun.space, start, vary, v) for k, v in labels.items()}
     with only_driver(paths):
         begun.record(paths)
-        executor = make_executor(Workers(workers), paths.worker_logs)
+        executor = make_executor(crew, paths.worker_logs, plainly(console))
         try:
             trainings = Trainings(begun, paths, executor, console)
             if vary is None:

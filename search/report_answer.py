@@ -19,19 +19,33 @@ from search.report_statistics import wilson_interval
 
 
 def answer_section(records: StudyRecords) -> Section:
-    """Return what came out, in words, then in numbers."""
-    blocks: list[Block] = [
-        Text(question(records), "question"),
-        Text(answer(records), "lead"),
-        Tiles(answer_tiles(records)),
-    ]
+    """Return the question, the answer in words, and then in numbers."""
     verdicts = [text for c in records.comparisons.values() for text in c.verdicts]
-    if verdicts:
-        blocks.append(Points([f"{text}" for text in verdicts]))
+    blocks: list[Block] = [Text(question(records), "question")]
+    if records.is_comparison_only:
+        blocks += [Text(" ".join(verdicts), "lead")] if verdicts else []
+        blocks.append(Tiles(comparison_tiles(records)))
+        return Section("answer", "The answer", blocks)
+    blocks += [Text(answer(records), "lead"), Tiles(answer_tiles(records))]
+    blocks += [Points(verdicts)] if verdicts else []
     ensemble = records.ensemble
     if ensemble is not None:
         blocks += [scores_table(ensemble), Text(caveat(records), "note")]
     return Section("answer", "The answer", blocks)
+
+
+def comparison_tiles(records: StudyRecords) -> list[Tile]:
+    """Return what comparisons without a search cost."""
+    runs = [run for c in records.comparisons.values() for run in c.runs]
+    seconds = duration(sum(run.seconds for run in runs))
+    failed = sum(run.score is None for run in runs)
+    seeds = {run.seed for run in runs}
+    return [
+        Tile("trainings", f"{len(runs):,}", counted(len(seeds), "seed")),
+        Tile("epochs", f"{sum(run.epochs for run in runs):,}", "of all trainings"),
+        Tile("training time", seconds, "of all trainings, added up"),
+        Tile("failures", str(failed)),
+    ]
 
 
 def question(records: StudyRecords) -> str:
@@ -71,9 +85,6 @@ def answer(records: StudyRecords) -> str:
             " optimistic; the test set has not been read."
         )
     if not records.trials:
-        made = len(records.comparisons) + len(records.ablations)
-        if made:
-            return f"{counted(made, 'comparison')}, no search: what was found is below."
         return "No search yet: no trial was begun."
     return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
 

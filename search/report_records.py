@@ -70,6 +70,11 @@ class StudyRecords:
         return [trial for trial in self.trials if trial.state == "INFEASIBLE"]
 
     @property
+    def is_comparison_only(self) -> bool:
+        """Return whether values were compared and nothing was searched."""
+        return bool(self.comparisons or self.ablations) and not self.trials
+
+    @property
     def direction(self) -> Any:
         return self.study.direction
 

@@ -39,8 +39,10 @@ from search.report_statistics import (
 )
 
 
-def search_section(records: StudyRecords) -> Section:
+def search_section(records: StudyRecords) -> Section | None:
     """Return how the search went."""
+    if records.is_comparison_only:
+        return None
     study = records.study
     budget = "" if study.budget_seconds is None else f", {study.budget_seconds:,.0f} s"
     patience = "never" if study.patience is None else f"after {study.patience} epochs"
@@ -149,8 +151,10 @@ def constant_knobs(records: StudyRecords) -> str:
     return values_text({k: v for k, v in values.items() if k not in varied})
 
 
-def failures_section(records: StudyRecords) -> Section:
+def failures_section(records: StudyRecords) -> Section | None:
     """Return what failed and why, equal messages together."""
+    if records.is_comparison_only:
+        return None
     too_large = infeasible_text(records)
     if not records.failures:
         return Section("failures", "Failures", [Text("No trial failed."), *too_large])
@@ -185,8 +189,10 @@ def infeasible_text(records: StudyRecords) -> list[Block]:
     ]
 
 
-def trials_section(records: StudyRecords) -> Section:
+def trials_section(records: StudyRecords) -> Section | None:
     """Return every trial, best first, then those without a score."""
+    if records.is_comparison_only:
+        return None
     if not records.trials:
         return Section("trials", "Every trial", [Text("No trial was begun.")])
     best = {trial.trial_id for trial in records.best}
