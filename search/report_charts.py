@@ -18,6 +18,8 @@ from search.report_records import StudyRecords
 from search.report_statistics import best_so_far
 
 GREY = "#9aa2ab"
+# The fonts of the page: boxes around words are measured with them.
+FONTS = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
 # Beyond so many points, curves are lines without points to hover over.
 MOST_POINTS = 6000
 WORDS_IN_A_LINE = 64
@@ -28,11 +30,12 @@ def base(**more: Any) -> Option:
     """Return what all charts share."""
     return {
         "animation": False,
-        "textStyle": {"fontFamily": "inherit", "color": INK},
+        "textStyle": {"fontFamily": FONTS, "color": INK},
         "aria": {"enabled": True},
         "tooltip": {
             "renderMode": "richText", "confine": True, "formatter": "{b}",
-            "textStyle": {"color": INK, "fontSize": 12, "lineHeight": 17},
+            "textStyle": {"color": INK, "fontSize": 12, "lineHeight": 17,
+                          "fontFamily": FONTS},
             "backgroundColor": "#ffffff", "borderColor": LINE, "padding": [7, 10],
         },
         "grid": {"left": 58, "right": 24, "top": 26, "bottom": 48},

@@ -80,18 +80,23 @@ def test_tables_sort_by_numbers_and_back(browser: Browser, page: str) -> None:
     assert len(set(upwards)) > 2
 
 
-def test_pointing_at_a_trial_tells_its_values(browser: Browser, page: str) -> None:
+@pytest.mark.parametrize("name", ["Best so far", "Learning curves", "The most telling"])
+def test_pointing_at_a_trial_tells_its_values(
+    browser: Browser, page: str, name: str
+) -> None:
     browser.open(page, 1440, 900)
     told = browser.run(
         """
-        const frame = document.querySelectorAll('.chart')[0];
-        const chart = echarts.getInstanceByDom(frame);
+        const figure = [...document.querySelectorAll('figure')].find(
+            (one) => one.querySelector('h3').textContent.startsWith(arguments[0]));
+        const chart = echarts.getInstanceByDom(figure.querySelector('.chart'));
         chart.dispatchAction({type: 'showTip', seriesIndex: 0, dataIndex: 0});
         return chart.getZr().storage.getDisplayList(true)
             .map((mark) => mark.style.text).filter(Boolean).join(' ');
-        """
+        """,
+        name,
     )
-    assert "trial 0000 · val_accuracy" in told and "parameters" in told
+    assert "trial 00" in told and "· val_accuracy 0." in told and "parameters" in told
 
 
 def test_on_paper_and_without_scripts_the_drawn_figures_stand(
