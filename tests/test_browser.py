@@ -80,7 +80,7 @@ def test_tables_sort_by_numbers_and_back(browser: Browser, page: str) -> None:
     assert len(set(upwards)) > 2
 
 
-@pytest.mark.parametrize("name", ["Best so far", "Learning curves", "The most telling"])
+@pytest.mark.parametrize("name", ["Best so far", "Learning curves"])
 def test_pointing_at_a_trial_tells_its_values(
     browser: Browser, page: str, name: str
 ) -> None:
