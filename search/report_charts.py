@@ -12,7 +12,16 @@ import numpy as np
 from search.live import duration, shown, values_text
 from search.pareto import value_of
 from search.records import Trial
-from search.report_drawing import BLUE, INK, LINE, SOFT, VERMILLION, hex_colours, short
+from search.report_drawing import (
+    BLUE,
+    INK,
+    LINE,
+    ORANGE,
+    SOFT,
+    VERMILLION,
+    hex_colours,
+    short,
+)
 from search.report_knobs import Knob, knob_height, named_heights
 from search.report_records import StudyRecords
 from search.report_statistics import best_so_far
@@ -236,8 +245,14 @@ def knob_axis(knob: Knob, trials: Sequence[Trial]) -> Option:
     }
 
 
-def cost_chart(cost: str, label: str, records: StudyRecords) -> Option:
-    """Return the objective against what a network costs; a dot a trial."""
+def cost_chart(
+    cost: str, label: str, records: StudyRecords, edge: Sequence[tuple[float, float]]
+) -> Option:
+    """Return the objective against what a network costs; a dot a trial.
+
+    Args:
+        edge: (cost, best score at that cost or less).
+    """
     first = records.trials[0]
     dots = [
         {
@@ -250,8 +265,12 @@ def cost_chart(cost: str, label: str, records: StudyRecords) -> Option:
     return base(
         xAxis=axis(f"{label}, logarithmic", type="log"),
         yAxis=axis(records.objective, vertical=True),
-        series=[{"type": "scatter", "data": dots, "symbolSize": 7,
-                 "itemStyle": {"color": BLUE, "opacity": 0.65}}],
+        series=[
+            {"type": "scatter", "data": dots, "symbolSize": 7,
+             "itemStyle": {"color": BLUE, "opacity": 0.65}},
+            {"type": "line", "data": [list(point) for point in edge], "silent": True,
+             "showSymbol": False, "lineStyle": {"color": ORANGE, "width": 1.8}},
+        ],
     )  # fmt: skip
 
 

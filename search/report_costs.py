@@ -50,11 +50,11 @@ def costs_section(records: StudyRecords) -> Section | None:
 def cost_picture(cost: str, label: str, records: StudyRecords) -> Picture:
     """Return the objective against one cost, and the trials no other beats."""
     known = [trial for trial in records.best if value_of(trial, cost)]
+    edge = cheap_front(known, cost, records)
 
     def draw(axes: Any) -> None:
         points = [(value_of(trial, cost), trial.score) for trial in known]
         axes.plot(*zip(*points, strict=True), "o", color=BLUE, ms=4, alpha=0.55)
-        edge = cheap_front(known, cost, records)
         axes.plot(*zip(*edge, strict=True), color=ORANGE, lw=1.6)
         axes.set_xscale("log")
         if cost == "latency_ms":
@@ -69,7 +69,7 @@ def cost_picture(cost: str, label: str, records: StudyRecords) -> Picture:
         f"A dot: a trial (n = {len(known)}), however long it was trained; line: the"
         f" best score at that cost or less.{note}",
         [Panel(f"{records.objective} against {label}", draw)],
-        chart=cost_chart(cost, label, records),
+        chart=cost_chart(cost, label, records, edge),
     )
 
 
