@@ -1,9 +1,13 @@
 """The networks that can be searched, by name, without importing Keras.
 
-To add one: a file with one class, and one line in `HYPERMODELS` and in `TASKS`.
+To add one here: a file with one class, and one line in `HYPERMODELS` and in `TASKS`.
+One of another package needs neither: `module:Class` names it, or an entry point of the
+group `vision_tuner.hypermodels`.
 """
 
-from importlib import import_module
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -25,29 +29,72 @@ TASKS: dict[str, Task] = {
     "mobilenet_unet": "segmentation",
 }
 
+# Entry points: name = module:Class
+GROUP = "vision_tuner.hypermodels"
+
+
+def known() -> dict[str, str]:
+    """Return name -> `module:Class`, those of installed packages included."""
+    installed = {
+        entry.name: entry.value for entry in metadata.entry_points(group=GROUP)
+    }
+    return installed | HYPERMODELS
+
 
 def task_of(name: str) -> Task:
-    """Return the task of the hypermodel `name`.
+    """Return the task of the hypermodel `name`; imports it where it is not ours.
 
     Raises:
         ValueError: there is no such hypermodel.
     """
-    check_name(name)
-    return TASKS[name]
+    return TASKS[name] if name in TASKS else load(name).task
 
 
 def load(name: str) -> "type[ImageHyperModel]":
-    """Import the hypermodel `name` (and Keras with it).
+    """Import a hypermodel (and Keras with it).
+
+    Args:
+        name: one of `known`, or `module:Class`; the module may lie in the current
+            folder.
 
     Raises:
-        ValueError: there is no such hypermodel.
+        ValueError: there is no such hypermodel, or it is not an `ImageHyperModel`.
     """
-    check_name(name)
-    module, _, class_name = HYPERMODELS[name].partition(":")
-    loaded: type[ImageHyperModel] = getattr(import_module(module), class_name)
+    module, colon, class_name = known().get(name, name).partition(":")
+    if not colon:
+        raise ValueError(
+            f"Expected module:Class or one of {sorted(known())}. Received: {name!r}."
+        )
+    if module.split(".")[0] != __name__:
+        see_current_folder()
+    try:
+        loaded: type[ImageHyperModel] = getattr(import_module(module), class_name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(
+            f"Expected the class of a hypermodel. Received: {name!r} ({error})."
+        ) from error
+    check_kind(loaded, name)
     return loaded
 
 
-def check_name(name: str) -> None:
-    if name not in HYPERMODELS:
-        raise ValueError(f"Expected one of {sorted(HYPERMODELS)}. Received: {name!r}.")
+def see_current_folder() -> None:
+    """Let modules of the current folder be imported, as `python -m` does."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))
+
+
+def check_kind(loaded: object, name: str) -> None:
+    """Raise ValueError where `loaded` is not a class of hypermodels with a task."""
+    from hypermodels.image_hypermodel import ImageHyperModel
+
+    if not (isinstance(loaded, type) and issubclass(loaded, ImageHyperModel)):
+        raise ValueError(
+            "Expected a subclass of hypermodels.image_hypermodel.ImageHyperModel."
+            f" Received: {name!r}, which is {loaded!r}."
+        )
+    missing = [key for key in ("task", "objective") if not hasattr(loaded, key)]
+    if missing:
+        raise ValueError(
+            f"Expected the class attribute {missing[0]} (as in hypermodels/convnet.py)."
+            f" Received: {name!r}, which has none."
+        )

@@ -12,7 +12,7 @@ from search.datasets import PreparedDataset
 from search.devices import cpu_flops, gpus
 from search.inputs import (
     check_study,
-    check_writable,
+    code_hash,
     described,
     prepared_data,
     weights_hash,
@@ -22,7 +22,14 @@ from search.oracles.sampling import default_values
 from search.paths import StudyPaths
 from search.records import Values
 from search.spaces import declare_space
-from search.studies import Study, fingerprint, is_recorded, open_study, record_study
+from search.studies import (
+    Study,
+    fingerprint,
+    is_recorded,
+    open_study,
+    record_study,
+    refuse_changes,
+)
 from search.training import make_hypermodel
 
 
@@ -42,7 +49,7 @@ class Beginning:
         return trained_images(self.study, self.data)
 
     def record(self, paths: StudyPaths) -> None:
-        """Write study.json, or refuse a study that has changed."""
+        """Write study.json."""
         command = " ".join(["vision-tuner", *sys.argv[1:]])
         record_study(paths, self.study, described(self.data), self.mark, command)
 
@@ -55,6 +62,8 @@ def begin(
     have_gpus: bool | None = None,
 ) -> Beginning:
     """Check a study, prepare its data and declare its space; records nothing.
+
+    A study that has changed since it was recorded is refused.
 
     Args:
         have_gpus: whether workers get GPUs; None = where this machine has any.
@@ -70,9 +79,10 @@ def begin(
     flops = cache(default_flops(hypermodel, space))
     have_gpus = bool(gpus()) if have_gpus is None else have_gpus
     study = sized(study, paths, data, flops, have_gpus)
-    mark = fingerprint(study, data.fingerprint, weights_hash(study.weights))
-    for folder in (paths.folder, paths.logs):
-        check_writable(folder)
+    files = [weights_hash(study.weights), code_hash(study.hypermodel)]
+    mark = fingerprint(study, data.fingerprint, *files)
+    if is_recorded(paths):
+        refuse_changes(paths, study, mark)
     return Beginning(study, data, space, mark, flops, hypermodel.baselines)
 
 

@@ -4,6 +4,7 @@ Nothing here or imported here loads TensorFlow: verbs load what they need when c
 """
 
 import os
+import shutil
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -13,9 +14,12 @@ from rich.console import Console
 
 from search import commands_compare, commands_look, commands_make
 from search.errors import InputError
+from search.examples import epilog
 
 # What typer makes of Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
+# Columns above which help would be hard to read.
+WIDEST_HELP = 100
 
 app = typer.Typer(
     help="Search hyperparameters of image models, retrain the best, combine them into"
@@ -62,7 +66,7 @@ for verb in (
     commands_look.board,
     commands_make.demo,
 ):
-    app.command()(verb)
+    app.command(epilog=epilog(verb.__name__))(verb)
 
 
 def main() -> None:
@@ -75,6 +79,9 @@ def run(arguments: list[str]) -> int:
     complain = Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print
     # Set before TensorFlow is loaded: its notes on missing GPUs are not our output.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Read by typer when it first shows help.
+    if shutil.get_terminal_size().columns > WIDEST_HELP:
+        os.environ.setdefault("TERMINAL_WIDTH", str(WIDEST_HELP))
     command = typer.main.get_command(app)
     try:
         status = command.main(

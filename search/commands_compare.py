@@ -81,12 +81,7 @@ def compare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change one knob and nothing else: paired differences with intervals.
-
-    vision-tuner compare voc2012-unet --vary upsampling --seeds 3
-
-    vision-tuner compare cifar100-vgg16 --vary unfrozen_blocks --values 0,1,5
-    """
+    """Change one knob and nothing else: paired differences with intervals."""
     from dataclasses import asdict
 
     from search.compare import compare, print_comparison

@@ -17,6 +17,7 @@ from search.options import (
     CpusPerTrial,
     DataDir,
     Dataset,
+    DryRun,
     Epochs,
     FinalizeAfter,
     Fix,
@@ -82,6 +83,7 @@ def search(
     name: Name = None,
     skip_unreadable: SkipUnreadable = False,
     balance_classes: BalanceClasses = False,
+    dry_run: DryRun = False,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
@@ -95,6 +97,7 @@ def search(
     from search.pareto import objective_fields
     from search.ray_connection import chosen_cluster
     from search.search import check_success, print_found, search
+    from search.search import dry_run as foresee
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
 
@@ -133,6 +136,18 @@ def search(
     cluster = chosen_cluster(
         ray, cpus_per_trial, gpus_per_trial, workers, trials_per_gpu
     )
+    if dry_run:
+        plan = foresee(
+            chosen,
+            paths,
+            data_dir=data_dir,
+            workers=workers,
+            trials_per_gpu=trials_per_gpu,
+            cluster=cluster,
+            console=console,
+        )
+        output(plan, as_json, lambda console: console.print("Nothing was recorded"))
+        return
     found = search(
         chosen,
         paths,

@@ -30,7 +30,7 @@ from search.comparisons import (
 )
 from search.errors import InputError
 from search.executors import Workers, make_executor
-from search.inputs import described, only_driver
+from search.inputs import check_folders, described, only_driver
 from search.live import duration, shown
 from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
@@ -165,6 +165,7 @@ def compare(
     if vary is not None:
         labels = compared_values(begun.space, vary, values)
         variants = {k: changed(begun.space, start, vary, v) for k, v in labels.items()}
+    check_folders(paths)
     with only_driver(paths):
         begun.record(paths)
         executor = make_executor(crew, paths.worker_logs, plainly(console))

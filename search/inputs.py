@@ -1,6 +1,7 @@
 """Turn what a user wrote into a study that can run, or into one clear line."""
 
 import hashlib
+import inspect
 import os
 import re
 import socket
@@ -14,11 +15,12 @@ from typing import Any
 import filelock
 
 import hypermodels
+from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
 from search.files import write_text
 from search.paths import StudyPaths
-from search.records import Task
+from search.records import Direction, Task
 from search.studies import Study, is_recorded, open_study, ready_made, suggestion
 from search.study_files import SUFFIX, read_study_file
 
@@ -26,28 +28,55 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def check_hypermodel(name: str) -> None:
-    """Raise InputError where there is no such hypermodel."""
-    if name not in hypermodels.HYPERMODELS:
+    """Raise InputError where there is no such hypermodel; imports one that is own."""
+    if name in hypermodels.HYPERMODELS:
+        return
+    known = hypermodels.known()
+    if name not in known and ":" not in name:
         raise InputError(
-            f"a hypermodel ({', '.join(hypermodels.HYPERMODELS)})",
+            f"a hypermodel ({', '.join(known)}) or module:Class",
             repr(name),
-            suggestion(name, hypermodels.HYPERMODELS) + "Choose another --hypermodel",
+            suggestion(name, known) + "Choose another --hypermodel",
         )
+    load_keras()
+    try:
+        hypermodels.load(name)
+    except ValueError as error:
+        raise InputError(
+            "--hypermodel module:Class, a class of the current folder or of an"
+            " installed package",
+            str(error).removesuffix("."),
+            "docs/own-hypermodel.md shows one",
+        ) from error
 
 
 def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
     """Return a study on a data set of the user's choice."""
     check_hypermodel(hypermodel)
     task: Task = hypermodels.task_of(hypermodel)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(dataset).name).strip("-.")
     objective = "val_accuracy" if task == "classification" else "val_dice"
+    direction: Direction = "max"
+    if hypermodel not in hypermodels.HYPERMODELS:
+        own = hypermodels.load(hypermodel)
+        objective, direction = own.objective, own.direction
+    words = (Path(dataset).name, hypermodel.rpartition(":")[2].replace("_", "-"))
+    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.") for word in words]
     return Study(
-        name=name or f"{plain}-{hypermodel.replace('_', '-')}",
+        name=name or "-".join(plain),
         task=task,
         dataset=dataset,
         hypermodel=hypermodel,
         objective=objective,
+        direction=direction,
     )
+
+
+def code_hash(hypermodel: str) -> str | None:
+    """Return the hash of the file of a hypermodel of one's own, None for ours."""
+    if hypermodel in hypermodels.HYPERMODELS:
+        return None
+    source = inspect.getsourcefile(hypermodels.load(hypermodel))
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None
 
 
 def check_study(study: Study) -> Study:
@@ -122,6 +151,12 @@ def parse_size(text: str) -> int:
             "a size such as 800m or 4g", repr(text), "Write a number and a unit"
         )
     return int(float(match[1]) * SIZES[match[2]])
+
+
+def check_folders(paths: StudyPaths) -> None:
+    """Raise InputError where the study's folders (made if absent) take no file."""
+    for folder in (paths.folder, paths.logs):
+        check_writable(folder)
 
 
 def check_writable(folder: Path) -> None:

@@ -5,16 +5,29 @@ from typing import Annotated
 
 import typer
 
+from search.completion import (
+    all_studies,
+    hypermodel_names,
+    searched_studies,
+    tuner_names,
+)
+
 RESULTS = Path("results")
 LOGS = Path("tensorboard_logs")
 # Configurations that finalize retrains unless told otherwise.
 FINALISTS = 3
 
-ResultsDir = Annotated[Path, typer.Option(help="Where records are kept.")]
-LogsDir = Annotated[Path, typer.Option(help="Where TensorBoard runs are kept.")]
+ResultsDir = Annotated[
+    Path, typer.Option(metavar="DIR", help="Where records are kept.")
+]
+LogsDir = Annotated[
+    Path, typer.Option(metavar="DIR", help="Where TensorBoard runs are kept.")
+]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Root that holds tensorflow_datasets/ and VOCdevkit/."),
+    typer.Option(
+        metavar="DIR", help="Root that holds tensorflow_datasets/ and VOCdevkit/."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
 Quiet = Annotated[
@@ -25,11 +38,14 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=0,
+        metavar="N",
         help="Processes that train; 0 trains in this process."
         " Default: one a GPU, or one a core up to 4.",
     ),
 ]
-TrialsPerGpu = Annotated[int, typer.Option(min=1, help="Processes that share one GPU.")]
+TrialsPerGpu = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Processes that share one GPU.")
+]
 WorkerMemory = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +71,9 @@ TrialTimeout = Annotated[
         metavar="30m", help="Training time after which a trial has failed, in all."
     ),
 ]
-TotalEpochs = Annotated[int | None, typer.Option(help="Epochs of all trials together.")]
+TotalEpochs = Annotated[
+    int | None, typer.Option(metavar="N", help="Epochs of all trials together.")
+]
 Ray = Annotated[
     str | None,
     typer.Option(
@@ -77,24 +95,51 @@ GpusPerTrial = Annotated[
 ]
 SkipUnreadable = Annotated[
     bool,
-    typer.Option(help="Leave out image files that cannot be read, and count them."),
+    typer.Option(
+        "--skip-unreadable",
+        help="Leave out image files that cannot be read, and count them.",
+    ),
 ]
 BalanceClasses = Annotated[
     bool,
-    typer.Option(help="Draw training images so that all classes are equally frequent."),
+    typer.Option(
+        "--balance-classes",
+        help="Draw training images so that all classes are equally frequent.",
+    ),
 ]
-StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A searched study.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Check all, say what it would cost; record nothing."
+    ),
+]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A searched study.", autocompletion=searched_studies
+    ),
+]
 ReadyMade = Annotated[
     str | None,
-    typer.Argument(metavar="STUDY", help="A ready-made study, or a study.toml."),
+    typer.Argument(
+        metavar="STUDY",
+        help="A ready-made study, or a study.toml.",
+        autocompletion=all_studies,
+    ),
 ]
 Dataset = Annotated[
     str | None,
-    typer.Option(help="Own data: a folder, or tfds:NAME. Needs --hypermodel."),
+    typer.Option(
+        metavar="DIR", help="Own data: a folder, or tfds:NAME. Needs --hypermodel."
+    ),
 ]
 HyperModelName = Annotated[
     str | None,
-    typer.Option(help="convnet, vgg16_transfer, unet or mobilenet_unet."),
+    typer.Option(
+        metavar="NAME",
+        help="convnet, vgg16_transfer, unet, mobilenet_unet or own: module:Class.",
+        autocompletion=hypermodel_names,
+    ),
 ]
 Fix = Annotated[
     list[str] | None,
@@ -103,13 +148,16 @@ Fix = Annotated[
 Tuner = Annotated[
     str | None,
     typer.Option(
-        help="bohb, hyperband, bayesian, random, grid, kt-hyperband or kt-bayesian."
+        metavar="NAME",
+        autocompletion=tuner_names,
+        help="bohb, hyperband, bayesian, random, grid, kt-hyperband or kt-bayesian.",
     ),
 ]
 Objective = Annotated[
     list[str] | None,
     typer.Option(
         "--objective",
+        metavar="METRIC",
         help="What is searched for: a metric such as val_accuracy; repeated, also"
         " latency_ms, parameters or flops.",
     ),
@@ -121,32 +169,40 @@ StartFrom = Annotated[
         help="Learn from the trials of an earlier study, or start with `baselines`.",
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(help="Most epochs of one trial.")]
-Trials = Annotated[int | None, typer.Option(help="Configurations to try.")]
+Epochs = Annotated[
+    int | None, typer.Option(metavar="N", help="Most epochs of one trial.")
+]
+Trials = Annotated[int | None, typer.Option(metavar="N", help="Configurations to try.")]
 LimitTrain = Annotated[
-    int | None, typer.Option(help="Train on that many images, drawn evenly.")
+    int | None,
+    typer.Option(metavar="N", help="Train on that many images, drawn evenly."),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Edge in pixels of what the network sees.")
+    int | None,
+    typer.Option(metavar="N", help="Edge in pixels of what the network sees."),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Pretrained parts: imagenet, none or the path of a file."),
+    typer.Option(
+        metavar="NAME", help="Pretrained parts: imagenet, none or the path of a file."
+    ),
 ]
 MaxFlops = Annotated[
     float | None,
     typer.Option(
+        metavar="N",
         help="Larger networks are infeasible (forward, one image)."
-        " Default: no limit with a GPU, else half a minute an epoch."
+        " Default: no limit with a GPU, else half a minute an epoch.",
     ),
 ]
 MaxParameters = Annotated[
-    int | None, typer.Option(help="Networks with more are infeasible.")
+    int | None, typer.Option(metavar="N", help="Networks with more are infeasible.")
 ]
 MaxLatency = Annotated[
     float | None,
     typer.Option(
         "--max-latency-ms",
+        metavar="N",
         help="Networks slower than that are infeasible: one image forward, median of"
         " several runs, measured before training on the worker's share of the machine.",
     ),
@@ -159,7 +215,10 @@ AugmentedPasses = Annotated[
         " turn, whose features are computed once. Default: new ones in every epoch.",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Of splits, tuner and training.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Of splits, tuner and training.")
+]
 Name = Annotated[
-    str | None, typer.Option(help="Name of the study; default: that of STUDY.")
+    str | None,
+    typer.Option(metavar="NAME", help="Name of the study; default: that of STUDY."),
 ]

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +16,7 @@ from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
 from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
-from search.inputs import only_driver
+from search.inputs import check_folders, only_driver
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
 from search.oracles import check_tellable, check_tuner, make_oracle, planned
@@ -25,7 +27,7 @@ from search.retention import checkpoint_bytes
 from search.spaces import knob_domains
 from search.state import read_state
 from search.studies import Study
-from search.warm_start import warm_start
+from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
 
 
@@ -63,13 +65,9 @@ def search(
     wall = WallTime(study.budget_seconds)
     console = console or Console(stderr=True, quiet=True)
     crew = Workers(workers, trials_per_gpu, worker_memory, cluster)
-    check_tuner(study.tuner)
-    check_tellable(study)
-    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
+    begun, told = prepare_search(study, paths, data_dir, crew, console)
     study, space = begun.study, begun.space
-    told = warm_start(study, paths, space, begun.baselines)
-    for note in told.notes:
-        console.print(note, highlight=False)
+    check_folders(paths)
     with only_driver(paths):
         begun.record(paths)
         if not paths.oracle.exists():
@@ -103,6 +101,59 @@ def search(
             return driver.search()
 
 
+def prepare_search(
+    study: Study,
+    paths: StudyPaths,
+    data_dir: Path | None,
+    crew: Workers,
+    console: Console,
+) -> tuple[Beginning, WarmStart]:
+    """Check everything a search needs, and read what it starts from."""
+    check_tuner(study.tuner)
+    check_tellable(study)
+    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
+    told = warm_start(begun.study, paths, begun.space, begun.baselines)
+    for note in told.notes:
+        console.print(note, highlight=False)
+    return begun, told
+
+
+def dry_run(
+    study: Study,
+    paths: StudyPaths,
+    *,
+    data_dir: Path | None = None,
+    workers: int | None = None,
+    trials_per_gpu: int = 1,
+    cluster: RayOptions | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Check a search and say what it would cost; only the data cache is written.
+
+    Args:
+        workers, trials_per_gpu, cluster: as of `search`.
+
+    Returns:
+        Trials, epochs and seconds as far as they are known, and the study.
+
+    Raises:
+        InputError: the search would refuse its input.
+    """
+    console = console or Console(stderr=True, quiet=True)
+    crew = Workers(workers, trials_per_gpu, None, cluster)
+    begun, _ = prepare_search(study, paths, data_dir, crew, console)
+    seconds = predicted_seconds(begun, paths, crew)
+    announce(begun.study, paths, crew, seconds, console, "Would search")
+    trials, epochs = planned(begun.study) or (None, None)
+    return {
+        "study": asdict(begun.study),
+        "predicted_trials": trials,
+        "predicted_epochs": epochs,
+        "predicted_seconds": seconds,
+        "workers": crew.number(),
+    }
+
+
 def predicted_seconds(
     begun: Beginning, paths: StudyPaths, crew: Workers
 ) -> float | None:
@@ -131,6 +182,7 @@ def announce(
     crew: Workers,
     seconds: float | None,
     console: Console,
+    verb: str | None = None,
 ) -> None:
     """Say what the search will cost before it starts."""
     plan = planned(study)
@@ -159,7 +211,7 @@ def announce(
             " (--max-flops)",
             highlight=False,
         )
-    verb = "Going on with" if paths.oracle.exists() else "Searching"
+    verb = verb or ("Going on with" if paths.oracle.exists() else "Searching")
     console.print(f"{verb} [bold]{study.name}[/bold]: {', '.join(parts)}")
     console.print(f"records in {paths.folder}/, TensorBoard runs in {paths.logs}/")
 

@@ -138,8 +138,17 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]}? " if near else ""
 
 
-def fingerprint(study: Study, data_fingerprint: str, weights_hash: str | None) -> str:
-    """Return a hash of everything that decides the outcome of the search."""
+def fingerprint(
+    study: Study,
+    data_fingerprint: str,
+    weights_hash: str | None,
+    code_hash: str | None = None,
+) -> str:
+    """Return a hash of everything that decides the outcome of the search.
+
+    Args:
+        code_hash: of the file of a hypermodel of one's own.
+    """
     settings = {
         key: value
         for key, value in dataclasses.asdict(study).items()
@@ -148,6 +157,7 @@ def fingerprint(study: Study, data_fingerprint: str, weights_hash: str | None) -
     if weights_hash is not None:
         del settings["weights"]  # a file is what it holds, wherever it lies
     parts = [settings, data_fingerprint, weights_hash]
+    parts += [code_hash] if code_hash else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -241,7 +251,7 @@ def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
         if key not in MAY_CHANGE and not is_file and value != before:
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
     raise InputError(
-        "the data or the weights file of the recorded search",
+        "the data, weights file and own hypermodel of the recorded search",
         "files with other contents",
         remedy,
     )
