@@ -22,6 +22,8 @@ test-jax: .venv-jax/installed
 
 docs: .venv/installed
 	$(BIN)/python -m docs.hypermodels
+	$(BIN)/python -m docs.api
+	$(BIN)/python -m docs.results
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -9,20 +9,26 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.compare import compare as compare
     from search.export import export as export
     from search.finalize import finalize as finalize
     from search.paths import study_paths as study_paths
     from search.predict import predict as predict
     from search.report import report as report
+    from search.search import dry_run as dry_run
     from search.search import search as search
     from search.studies import Study as Study
     from search.studies import ready_made as ready_made
+    from search.trials import trials as trials
 
 PUBLIC = {
     "Study": "studies",
     "ready_made": "studies",
     "study_paths": "paths",
+    "dry_run": "search",
     "search": "search",
+    "trials": "trials",
+    "compare": "compare",
     "finalize": "finalize",
     "export": "export",
     "predict": "predict",

@@ -66,6 +66,7 @@ def export(
             "no such file",
             f"Run `vision-tuner finalize {paths.name}` first",
         )
+    load_keras()
     check_backend(formats)
     sources, pictures, learned = load_sources(paths, study, record, data_dir, images)
     earlier = earlier_exports(paths)
@@ -109,7 +110,6 @@ def load_sources(
     images: int,
 ) -> tuple[list[Source], Array, Array]:
     """Return the models, validation images to check them on, and some of train."""
-    load_keras()
     import keras
 
     # As in the checks: newer GPUs round matrix products.

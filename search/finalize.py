@@ -47,6 +47,8 @@ def finalize(
     """Retrain the `top` configurations × `seeds`, and combine them.
 
     Args:
+        top: configurations to retrain, as unlike as their scores allow.
+        seeds: trainings of each.
         use_validation: train what is handed over anew on train + validation, for as
             many epochs as were best; members, weights and temperature stay.
         tta: kinds of test-time augmentation to measure: `flip`, `shift`.

@@ -112,8 +112,12 @@ class StudyPaths:
         return self.work / "comparisons" / run
 
 
-def study_paths(name: str, results_dir: Path, logs_dir: Path) -> StudyPaths:
-    """Return the paths of the study `name`.
+def study_paths(
+    name: str,
+    results_dir: Path = Path("results"),
+    logs_dir: Path = Path("tensorboard_logs"),
+) -> StudyPaths:
+    """Return the paths of the study `name`; what lies there is made by the verbs.
 
     Raises:
         InputError: the name is not one plain folder name.

@@ -25,7 +25,7 @@ class Study:
     Attributes:
         name: its folder below results/ and tensorboard_logs/.
         dataset: a registered name, `tfds:NAME` or a folder.
-        hypermodel: a registered name.
+        hypermodel: a registered name, or `module:Class`.
         tuner: a registered name.
         objective: Keras' log key of the score, on validation.
         epochs: most epochs of one trial.
