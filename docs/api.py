@@ -13,9 +13,9 @@ PAGE = ROOT / "docs" / "api.md"
 HEAD = """
 # Python API
 
-What the command line does, from Python: the verbs are functions of `search`, with the same
-records on disk, so both can be mixed. Importing `search` loads no TensorFlow. Errors that
-a user can mend are `search.errors.InputError`, one line long.
+What the command line does, from Python: the verbs are functions of `search`, with the
+same records on disk, so both can be mixed. Importing `search` loads no TensorFlow.
+Errors that a user can mend are `search.errors.InputError`, one line long.
 
 ```python
 from search import export, finalize, ready_made, search, study_paths
@@ -28,7 +28,8 @@ models = export(paths, formats=["keras"])
 ```
 
 `dataclasses.replace(study, epochs=3, fixed={"stages": 2})` changes a study;
-[own-hypermodel.md](own-hypermodel.md) adds a network. This page is written by `make docs`.
+[own-hypermodel.md](own-hypermodel.md) adds a network. This page is written by
+`make docs`.
 """
 
 # Page section -> what it lists, as module:name.
@@ -126,8 +127,7 @@ def fields(found: griffe.Class) -> str:
     """Return what a class is made of: its fields, or the arguments of its start."""
     start = found.members.get("__init__")
     if isinstance(start, griffe.Function):
-        inner = signature(start).removeprefix("__init__").removesuffix(" -> None")
-        return inner
+        return signature(start).removeprefix("__init__").removesuffix(" -> None")
     names = [
         typed(member.name, member.annotation, member.value)
         for member in found.members.values()

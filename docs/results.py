@@ -12,17 +12,19 @@ HEAD = """
 # Results
 
 One folder a study, written by `vision-tuner` and by nothing else: records as JSON,
-`report.md` and `report.html` with figures. Weights and checkpoints are not committed; the
-commands below make them again where the data is present. Choices are made on validation,
-then the test set is read; `test_ledger.json` lists every look at it. [LOG.md](LOG.md)
-keeps what was found on the way, failures included. This page is written by `make docs`.
+`report.md` and `report.html` with figures. Weights and checkpoints are not committed;
+the commands below make them again where the data is present. Choices are made on
+validation, then the test set is read; `test_ledger.json` lists every look at it.
+[LOG.md](LOG.md) keeps what was found on the way, failures included. This page is
+written by `make docs`.
 """
 SEARCHED = """
-Intervals are 95 %, from resampled test images; *hours* are of training and validation, all
-trials and finalists together, on two shared CPU cores unless said otherwise.
+Intervals are 95 %, from resampled test images; *hours* are of training and validation,
+all trials and finalists together, on two shared CPU cores unless said otherwise.
 """
 COMPARED = """
-Scores on validation, mean ± standard deviation over the seeds; the differences are paired.
+Scores on validation, mean ± standard deviation over the seeds; the differences are
+paired.
 """
 
 

@@ -1,0 +1,323 @@
+"""Every command of README and docs/ is executed here, as far as a machine without
+network, GPU or cluster can.
+
+What stands in for what, so that this takes a minute:
+
+- The tutorials (docs/own-*.md) run from top to bottom, for real, with `SMALL` behind
+  every search.
+- CIFAR-100, VOC 2012 and tfds sets are the generated shapes, at 32 pixels.
+- Pretrained weights are random ones.
+- Other searches, comparisons, finalizes and exports are executed up to the point where
+  they would train or write: data, study, knobs, values, space and sizes are checked.
+- Their studies are those of the tutorials under other names.
+- Of what installs, builds or needs a cluster, the files and options it names are
+  checked; tests/test_scale_docs.py has more on clusters.
+"""
+
+import contextlib
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from search.cli import app, run
+from search.datasets import SOURCES
+from search.datasets.shapes import find_shapes
+from search.examples import EXAMPLES
+from search.files import read_json
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+TUTORIALS = [
+    ROOT / "docs" / f"own-{task}.md" for task in ("classification", "segmentation")
+]
+SMALL = "--trials 1 --epochs 1 --tuner random --workers 0 --fix base_filters=16"
+SMALLER = {"classification": "--fix stages=2", "segmentation": "--fix depth=2"}
+PROGRAMS = (
+    *("vision-tuner", "python", "pip", "pipx", "make", "ray", "docker", "kubectl"),
+    *("rm", "sed", "git", "pre-commit", "KERAS_BACKEND=jax"),
+)
+NEEDS_A_CLUSTER = ("ray", "docker", "kubectl")
+PRETRAINED = ("cifar100-vgg16", "voc2012-mobilenet", "vgg16_transfer", "mobilenet_unet")
+PLACEHOLDERS = {
+    "STUDY": "cifar100-convnet",
+    "MODEL": "results/cifar100-convnet/export/ensemble.keras",
+    "PATH…": "picture.jpg",
+    "ADDRESS": "auto",
+    "results/flowers/export/ensemble.onnx": "results/flowers/export/ensemble.keras",
+}
+# Verbs that read what a search has left; the others begin one.
+READS = ("finalize", "export", "trials", "report", "predict", "board")
+
+
+class EnoughError(Exception):
+    """Everything before training or writing was executed."""
+
+
+def code_blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (language, content) of fenced blocks, and of indented ones without one."""
+    for language, content in re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S):
+        yield language, content
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    for content in re.findall(r"(?:^    .*\n)+", outside, re.M):
+        yield "", re.sub(r"^    ", "", content, flags=re.M)
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of a page in their order, comments left out."""
+    found = []
+    for line in text.splitlines():
+        is_block = re.match(r"    (\S+)( |$)", line)
+        if is_block and is_block[1] in PROGRAMS:
+            found.append(line.strip())
+        found += [
+            words
+            for words in re.findall(r"`([^`]+)`", line)
+            if words.split(" ")[0] in PROGRAMS and " " in words
+        ]
+    return [re.sub(r"\s{2,}#.*|\s# .*", "", command) for command in found]
+
+
+def all_commands() -> list[str]:
+    pages = [page for page in PAGES if page not in TUTORIALS]
+    found = [command for page in pages for command in commands(page.read_text())]
+    found += [f"vision-tuner {e}" for examples in EXAMPLES.values() for e in examples]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def tutorials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which both tutorials were followed from top to bottom."""
+    folder = tmp_path_factory.mktemp("tutorials")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for page in TUTORIALS:
+            follow(page)
+    return folder
+
+
+def follow(page: Path) -> None:
+    """Do what a tutorial says: save its files, run its commands and its Python."""
+    task = page.stem.removeprefix("own-")
+    for language, content in code_blocks(page.read_text()):
+        named = re.match(r"# (\w+\.py)\n", content)
+        if language == "python" and named:
+            Path(named[1]).write_text(content)
+    for command in commands(page.read_text()):
+        words = shlex.split(command)
+        if words[0] != "vision-tuner":
+            words[0] = sys.executable if words[0] == "python" else words[0]
+            subprocess.run(words, check=True)
+        elif words[1] == "search":
+            assert run([*words[1:], *SMALL.split(), *SMALLER[task].split()]) == 0
+        elif words[1] == "compare":
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(EnoughError):
+                stop_before_work(patch)
+                run([*words[1:], "--seeds", "1"])
+        elif words[1] != "space":
+            assert run(words[1:]) == 0, command
+    for language, content in code_blocks(page.read_text()):
+        if language == "python" and not content.startswith("# "):
+            exec(compile(content, page.name, "exec"), {})
+
+
+def stop_before_work(patch: pytest.MonkeyPatch) -> None:
+    def enough(*_: Any, **__: Any) -> Any:
+        raise EnoughError
+
+    for name in ("search.search", "search.compare", "search.finalize"):
+        patch.setattr(f"{name}.make_executor", enough)
+    patch.setattr("search.export.write_exports", enough)
+    patch.setattr("search.board.board", enough)
+    patch.setattr("search.demo.demo", enough)
+
+
+def test_the_tutorials_end_with_models_and_reports(tutorials: Path) -> None:
+    for study, metric in (("flowers", "accuracy"), ("cells", "dice")):
+        results = tutorials / "results" / study
+        ensemble = read_json(results / "ensemble.json")
+        assert ensemble["test"][metric] > 0
+        assert (results / "report.html").exists()
+        assert read_json(results / "export" / "manifest.json")
+    assert (tutorials / "predictions" / "000_mask.png").exists()
+
+
+def test_the_tutorials_show_what_init_says(
+    tutorials: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tutorials)
+    subprocess.run([sys.executable, "draw_flowers.py"], check=True)
+    for folder, page in zip(("flowers", "cells"), TUTORIALS, strict=True):
+        capsys.readouterr()
+        assert run(["init", folder, "--overwrite"]) == 0
+        said = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        shown = [line.rstrip() for line in page.read_text().splitlines()]
+        assert not [line for line in said[:-2] if line not in shown]
+
+
+@pytest.fixture(scope="module")
+def workshop(tutorials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages speak of: own images, a network, finished and searched studies."""
+    folder = tmp_path_factory.mktemp("workshop")
+    for name in ("flowers", "cells", "study.toml", "cells.toml"):
+        copy = shutil.copytree if (tutorials / name).is_dir() else shutil.copyfile
+        copy(tutorials / name, folder / name)
+    shutil.copytree(folder / "flowers" / "lily", folder / "photos")
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "picture.jpg")
+    (network,) = [
+        content
+        for _, content in code_blocks((ROOT / "docs/own-hypermodel.md").read_text())
+        if content.startswith("# my_network.py")
+    ]
+    (folder / "my_network.py").write_text(network)
+    for name, kind in (
+        ("cifar100-convnet", "flowers"),
+        ("patches", "flowers"),
+        ("flowers", "flowers"),
+        ("voc2012-unet", "cells"),
+        ("voc2012-mobilenet", "cells"),
+    ):
+        shutil.copytree(tutorials / "results" / kind, folder / "results" / name)
+    return folder
+
+
+@pytest.mark.parametrize("command", all_commands())
+def test_the_commands_of_the_pages(
+    command: str, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workshop)
+    for name in ("cifar100", "voc2012"):
+        monkeypatch.setitem(SOURCES, name, find_shapes)
+    words = shlex.split(command)
+    if words[0] in ("vision-tuner", "KERAS_BACKEND=jax"):
+        stop_before_work(monkeypatch)
+        check_verb(words[words.index("vision-tuner") + 1 :], tmp_path)
+    else:
+        check_other(words)
+
+
+def check_verb(words: list[str], fresh: Path) -> None:
+    """Execute a verb until it would train or write."""
+    is_path = words[0] == "compare" and "--path" in words  # it needs a real search
+    if words[0].startswith("--") or "--ray" in words or is_path:
+        check_options(words)
+        return
+    words = [PLACEHOLDERS.get(word, word) for word in words]
+    if words[0] == "finalize":
+        unfinished = shutil.copytree(
+            f"results/{words[1]}", fresh / "results" / words[1]
+        )
+        for name in ("ensemble", "choices", "test_ledger", "finalists"):
+            (unfinished / f"{name}.json").unlink()
+    if words[0] == "finalize" or words[0] not in READS:
+        words += ["--results-dir", str(fresh / "results")]
+    if words[0] in ("search", "space", "compare"):
+        words = small_data(words)
+    if words[0] == "init":
+        words += ["--file", str(fresh / "study.toml")]
+    with contextlib.suppress(EnoughError):
+        assert run(words) == 0
+
+
+def small_data(words: list[str]) -> list[str]:
+    """Return a command that begins a study, on generated images and random weights."""
+    words = [re.sub("^tfds:.*", "shapes", word) for word in words]
+    if set(words) & set(PRETRAINED):
+        words += ["--weights", "none"]
+    own = {"flowers", "cells", "study.toml"} & set(words)
+    return words if own else [*words, "--image-size", "32"]
+
+
+def check_options(words: list[str]) -> None:
+    """Check that a command line is understood, without running it."""
+    command: Any = typer.main.get_command(app)
+    if words[0] in command.commands:
+        command.commands[words[0]].make_context(words[0], words[1:])
+    else:
+        known = {name for param in command.params for name in param.opts}
+        assert set(words) <= known
+
+
+def check_other(words: list[str]) -> None:
+    """Check a command that installs, builds, or needs more than this machine."""
+    program = words[0]
+    if program == "make":
+        subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True)
+    elif program in ("pip", "pipx"):
+        check_install(words)
+    elif program == "python" and words[1] == "-m":
+        assert importlib.util.find_spec(words[2]) is not None
+    elif program == "git":
+        assert words[1] == "clone"
+    elif program == "pre-commit":
+        assert (ROOT / ".pre-commit-config.yaml").exists()
+    else:
+        assert program in NEEDS_A_CLUSTER
+        files = [word for word in words if word.startswith("docs/")]
+        assert all((ROOT / file).exists() for file in files)
+
+
+def check_install(words: list[str]) -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
+        assert extra in setup["options.extras_require"]
+    for word in words:
+        if word.endswith(".txt"):
+            assert (ROOT / word).exists()
+
+
+def test_the_readme_s_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first block is that of docs/api.md, which the notebook's test also goes
+    through; here what it imports and calls is there."""
+    import inspect
+
+    import search
+
+    for page in (ROOT / "README.md", ROOT / "docs" / "api.md"):
+        blocks = [c for kind, c in code_blocks(page.read_text()) if kind == "python"]
+        block = next(content for content in blocks if "ready_made(" in content)
+        calls = re.findall(
+            r"(search|finalize|export)\(paths|search\(study, (.*)\)", block
+        )
+        assert calls
+        names = re.findall(r"from search import (.*)", block)[0].split(", ")
+        assert all(callable(getattr(search, name)) for name in names)
+    assert "workers" in inspect.signature(search.search).parameters
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "results" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]*)?\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    from docs import api, results
+
+    assert api.PAGE.read_text() == api.page(), "run `make docs`"
+    readme = ROOT / "results" / "README.md"
+    assert readme.read_text() == results.page(), "run `make docs`"
+
+
+def test_folders_named_in_readme_exist() -> None:
+    tree = re.findall(
+        r"^    (?:  )?([\w/*]+\.py|\w+/)", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(tree) > 10
+    for name in tree:
+        places = [ROOT / name, *ROOT.glob(f"search/**/{name}"), *ROOT.glob(f"*/{name}")]
+        assert any(path.exists() for path in places), name
