@@ -3,6 +3,7 @@
 The sources are read, not imported, so that the page is the same on every machine.
 """
 
+from functools import cache
 from pathlib import Path
 
 import griffe
@@ -78,11 +79,16 @@ METHODS = {
 def find(path: str) -> griffe.Object:
     """Return what `module:name` names, read from the source."""
     module, _, name = path.partition(":")
-    package = griffe.load(module.split(".")[0], search_paths=[ROOT])
-    inner = module.split(".")[1:]
-    found = package[".".join([*inner, name])]
+    package, *inner = module.split(".")
+    found = loaded(package)[".".join([*inner, name])]
     assert isinstance(found, griffe.Object)
     return found
+
+
+@cache
+def loaded(package: str) -> griffe.Object | griffe.Alias:
+    """Read a whole package, once."""
+    return griffe.load(package, search_paths=[ROOT])
 
 
 def entry(path: str) -> list[str]:

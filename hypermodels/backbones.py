@@ -5,6 +5,7 @@ Every backbone has five stages, from the image to its coarsest features, so that
 one entry in `BACKBONES`.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,12 +171,15 @@ def build_backbone(
     # Only the network with a width multiplier takes one, whatever was fixed by hand.
     options = {"alpha": alpha} if name == "mobilenet_v2" and alpha else {}
     try:
-        model = getattr(keras.applications, backbone.application)(
-            include_top=False,
-            weights=None if weights == "none" else weights,
-            input_tensor=backbone.preprocess(x),
-            **options,
-        )
+        with warnings.catch_warnings():
+            # Without a top the weights are the same for every size.
+            warnings.filterwarnings("ignore", ".*is undefined or non-square")
+            model = getattr(keras.applications, backbone.application)(
+                include_top=False,
+                weights=None if weights == "none" else weights,
+                input_tensor=backbone.preprocess(x),
+                **options,
+            )
     except ValueError as error:
         if weights in ("none", "imagenet"):
             raise
