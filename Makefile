@@ -8,7 +8,7 @@ JAX_TESTS := tests/test_hypermodels.py tests/test_hypermodels_knobs.py \
 	tests/test_augmentation.py tests/test_losses.py \
 	tests/test_jax.py
 
-.PHONY: demo test test-jax docs lint clean
+.PHONY: demo test test-jax docs package-check lint clean
 
 demo: .venv/installed
 	$(BIN)/vision-tuner demo
@@ -24,6 +24,11 @@ docs: .venv/installed
 	$(BIN)/python -m docs.hypermodels
 	$(BIN)/python -m docs.api
 	$(BIN)/python -m docs.results
+
+# Wheel and sdist, installed into clean environments of every Python there is.
+package-check: .venv/installed
+	rm -rf build/package-check
+	$(BIN)/python -m benchmarks.package_check build/package-check
 
 lint: .venv/installed
 	$(BIN)/ruff check .
