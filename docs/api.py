@@ -121,7 +121,10 @@ def signature(found: griffe.Object) -> str:
         if is_named_only and not seen_star:
             words.append("*")
             seen_star = True
-        words.append(typed(parameter.name, parameter.annotation, parameter.default))
+        is_rest = parameter.kind is griffe.ParameterKind.var_positional
+        name = f"*{parameter.name}" if is_rest else parameter.name
+        default = None if is_rest else parameter.default
+        words.append(typed(name, parameter.annotation, default))
     result = f" -> {found.returns}" if found.returns is not None else ""
     one_line = f"{found.name}({', '.join(words)}){result}"
     if len(one_line) <= 88:

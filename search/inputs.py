@@ -21,7 +21,14 @@ from search.errors import InputError
 from search.files import write_text
 from search.paths import StudyPaths
 from search.records import Direction, Task
-from search.studies import Study, is_recorded, open_study, ready_made, suggestion
+from search.studies import (
+    READY_MADE,
+    Study,
+    is_recorded,
+    open_study,
+    ready_made,
+    suggestion,
+)
 from search.study_files import SUFFIX, read_study_file
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -246,7 +253,8 @@ def chosen_study(
     """Return the study a command line asks for.
 
     A study remembers the options it was searched with: what the command line leaves
-    out is taken from study.json where there is one, else from the ready-made study.
+    out is taken from study.json where there is one, else from the ready-made study. A
+    ready-made study under another name begins as it is ready-made.
 
     Args:
         ready: a ready-made study, the name of one that was searched, or a study file.
@@ -277,7 +285,11 @@ def chosen_study(
         base = own_study(dataset, hypermodel, name)
     else:
         recorded = paths_of(ready)
-        base = open_study(recorded) if is_recorded(recorded) else ready_made(ready)
+        known = {study.name for study in READY_MADE}
+        if is_recorded(recorded) and (name is None or ready not in known):
+            base = open_study(recorded)
+        else:
+            base = ready_made(ready)
         base = replace(base, name=name or ready)
     before = paths_of(base.name)
     if is_recorded(before):

@@ -69,7 +69,8 @@ class Finalist:
     Attributes:
         finalist_id: name of its folder in work/finalists/.
         epochs: epochs trained; the weights kept are those of `best_epoch`.
-        validation, test: metric -> value; `test` is empty until every choice is made.
+        validation: metric -> value.
+        test: the same; empty until every choice is made.
         chosen_because: why this configuration was taken.
         training: how far its trial was continued, or that it began anew.
     """

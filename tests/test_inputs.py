@@ -115,7 +115,7 @@ def test_a_study_remembers_the_options_it_was_searched_with(tmp_path: Path) -> N
     again = chosen_study("shapes-unet", None, None, None, {"trials": 5}, paths_of)
     assert (again.epochs, again.seed, again.trials) == (2, 7, 5)
     other = chosen_study("shapes-unet", "other", None, None, {}, paths_of)
-    assert other.name == "other"
+    assert (other.name, other.epochs, other.seed) == ("other", 9, 0)
 
 
 def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> None:
