@@ -1,0 +1,51 @@
+#!/bin/sh
+# Makes the real results in results/ again: real_results.sh DATA WEIGHTS [PART]...
+# DATA holds tensorflow_datasets/cifar100 and VOCdevkit/VOC2012, WEIGHTS is the file of
+# MobileNetV2 0.35 without its top. Parts: voc cifar convnet unet. Each goes on where it
+# was stopped. On two CPU cores with nothing beside: voc under an hour, the others hours.
+set -eu
+data=$1 weights=$2
+shift 2
+vt="${VISION_TUNER:-vision-tuner}"
+
+finish() {
+    $vt finalize "$@"
+    $vt export "$1"
+    $vt report "$1"
+}
+
+voc() { # U-Net on the pretrained encoder, larger images than the default
+    $vt search voc2012-mobilenet --name voc2012-mobilenet-192 --data-dir "$data" \
+        --weights "$weights" --image-size 192 --epochs 27 --trials 9 \
+        --fix upsampling=bilinear --fix optimizer=adam --fix schedule=cosine \
+        --fix batch_size=8 --max-flops 568e6
+    finish voc2012-mobilenet-192 --top 3 --tta flip
+}
+
+cifar() { # the upper block of the pretrained network learns; the rest is frozen
+    $vt search cifar100-vgg16 --name cifar100-mobilenet --data-dir "$data" \
+        --weights "$weights" --fix backbone=mobilenet_v2 --fix unfrozen_blocks=1 \
+        --fix input_size=128 --fix augmentation=flip_crop --fix mixing=none \
+        --fix erasing_probability=0 --fix pooling=global --fix optimizer=adam \
+        --fix schedule=cosine --fix batch_size=128 --fix head_first_fraction=0 \
+        --epochs 9 --trials 4
+    finish cifar100-mobilenet --top 2 --seeds 2
+}
+
+convnet() { # from scratch, with the way from the default to the best
+    $vt search cifar100-convnet --name cifar100-convnet-scratch --data-dir "$data" \
+        --limit-train 10000 --epochs 27 --trials 12
+    finish cifar100-convnet-scratch --top 3 --seeds 2
+    $vt compare cifar100-convnet-scratch --path --seeds 2
+}
+
+unet() { # from scratch
+    $vt search voc2012-unet --name voc2012-unet-96 --data-dir "$data" --image-size 96 \
+        --epochs 27 --trials 9
+    finish voc2012-unet-96 --top 3
+}
+
+[ $# -gt 0 ] || set -- voc cifar convnet unet
+for part in "$@"; do
+    "$part"
+done
