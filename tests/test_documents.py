@@ -38,6 +38,7 @@ from search.datasets import SOURCES
 from search.datasets.shapes import find_shapes
 from search.examples import EXAMPLES
 from search.files import read_json
+from search.studies import READY_MADE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -78,6 +79,7 @@ def code_blocks(text: str) -> Iterator[tuple[str, str]]:
 
 def block_commands(text: str) -> list[str]:
     """Return the commands in the blocks of a page in their order, without comments."""
+    text = re.sub(r"\\\n\s+", "", text)  # lines that go on
     lines = re.findall(r"^    (\S.*)$", text, re.M)
     found = [line for line in lines if line.split()[0] in PROGRAMS]
     return [re.sub(r"\s{2,}#.*|\s# .*", "", command) for command in found]
@@ -324,6 +326,15 @@ def test_generated_pages_are_up_to_date() -> None:
     assert api.PAGE.read_text() == api.page(), "run `make docs`"
     readme = ROOT / "results" / "README.md"
     assert readme.read_text() == results.page(), "run `make docs`"
+
+
+def test_committed_results_leave_the_names_of_ready_made_studies_to_the_user() -> None:
+    """A search in a fresh clone must begin, not go on with ours."""
+    listed = subprocess.run(
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    committed = {line.split("/")[1] for line in listed.split()}
+    assert not committed & {study.name for study in READY_MADE}
 
 
 def test_folders_named_in_readme_exist() -> None:
