@@ -27,14 +27,6 @@ COMMANDS = (
     ("studies",),
     ("search", "shapes-convnet", "--dry-run"),
 )
-NEEDED = (
-    "search/py.typed",
-    "hypermodels/py.typed",
-    "search/templates/report.html.jinja",
-    "search/templates/report.css",
-    "search/templates/report.js",
-    "search/templates/report.md.jinja",
-)
 UNWANTED = ("tests/", "benchmarks/", "docs/", "results/")
 
 
@@ -69,19 +61,14 @@ def check_contents(sdist: Path, wheel: Path) -> dict[str, Any]:
     """Check that nothing is missing and nothing is there that users do not need."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    missing = [name for name in NEEDED if name not in names]
-    modules = [path for part in ("search", "hypermodels") for path in modules_of(part)]
-    missing += [name for name in modules if name not in names]
+    needed = call("git", "ls-files", "search", "hypermodels", cwd=ROOT).split()
+    missing = [name for name in needed if name not in names]
     unwanted = [name for name in names if name.startswith(UNWANTED)]
     if missing or unwanted:
         raise SystemExit(f"missing {missing}, unwanted {unwanted} in {wheel}")
     with tarfile.open(sdist) as archive:
         sources = archive.getnames()
     return {"wheel_files": len(names), "sdist_files": len(sources)}
-
-
-def modules_of(package: str) -> list[str]:
-    return [str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")]
 
 
 def try_out(python: str, wheel: Path, folder: Path, demo: bool) -> dict[str, Any]:
