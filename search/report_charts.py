@@ -297,7 +297,7 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Op
         xAxis={**names_axis, "name": "predicted", "nameLocation": "middle",
                "nameGap": 78,
                "axisLabel": {"color": SOFT, "fontSize": 10, "rotate": 60}},
-        yAxis={**names_axis, "name": "true", "inverse": True},
+        yAxis={**names_axis, "name": "true", "nameLocation": "start", "inverse": True},
         visualMap={"min": 0, "max": 1, "dimension": 2, "show": False,
                    "inRange": {"color": ["#f1f5f9", "#7db3dc", "#0072B2", "#00304d"]}},
         series=[{"type": "heatmap", "data": cells}],
