@@ -5,9 +5,9 @@ augmentation, then fine-tuning of the upper block at a lower rate); learning rat
 layer from Howard & Ruder 2018.
 Cost: not measured alone; the frozen part is computed once (docs/performance.md).
 Expected result: CIFAR-100 test accuracy 0.687 [0.678, 0.696] from 45,000 images,
-MobileNetV2 0.35 at 128 pixels with its upper block learning, 6 epochs (one run, seed 0):
-part `cifar` of benchmarks/real_results.sh. With all features frozen 0.5225, validation 0.508, from 15,000 images by
-frozen features of MobileNetV2 0.35 at 96 pixels and the default head (one run, seed 0):
+MobileNetV2 0.35 at 128 pixels, its upper block learning, 6 epochs (one run, seed 0):
+part `cifar` of benchmarks/real_results.sh. Test 0.5225, validation 0.508, from 15,000
+images by frozen features at 96 pixels and the default head (one run, seed 0):
 `search cifar100-vgg16 --weights mobilenet_v2_0.35_224_notop.h5 --fix
 backbone=mobilenet_v2 --fix unfrozen_blocks=0 --fix input_size=96 --fix
 augmentation=none --limit-train 15000 --tuner random --trials 1 --epochs 12`, then
