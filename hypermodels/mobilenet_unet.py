@@ -5,9 +5,9 @@ at block_1, 3, 6 and 13, bottom block_16_project; transposed convolutions up, wh
 kernel of 3 paints checkerboards and is there on request).
 Cost: not measured alone; README has the time of a whole search.
 Expected result: test Dice 0.766 [0.739, 0.790] of an ensemble, 192 pixels, 27 epochs:
-part `voc` of benchmarks/real_results.sh. Best validation Dice 0.746 of 8 random trials x
-10 epochs at 128 pixels on 264 images of VOC 2012 (one run, seed 0, the default point; the
-next best 0.744):
+part `voc` of benchmarks/real_results.sh. Best validation Dice 0.746 of 8 random trials
+x 10 epochs at 128 pixels on 264 images of VOC 2012 (one run, seed 0, the default point;
+the next best 0.744):
 `search voc2012-mobilenet --weights mobilenet_v2_0.35_224_notop.h5 --tuner random
 --trials 8 --epochs 10`. With all else at its default, one run each: `--fix
 upsampling=bilinear` 0.746, `--fix upsampling=transpose` 0.739.
