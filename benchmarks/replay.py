@@ -219,7 +219,7 @@ def replay_study(table: Table, tuner: str, seed: int, budget: int) -> Study:
     # keras-tuner's streams of neighbouring seeds are shifted copies of each other.
     options: dict[str, Any] = {"seed": 1000 * seed, "patience": None}
     full = -(-budget // table.epochs)
-    trials = 20 * full if tuner in ("hyperband", "bohb") else 2 * full
+    trials = 25 * full if tuner in ("hyperband", "bohb") else 2 * full
     return Study(
         "replay",
         "classification",

@@ -59,8 +59,8 @@ class Cell:
 
 
 def all_cells(tables: list[str]) -> Iterator[Cell]:
-    """Yield every cell, seed by seed, so that a cut run is balanced."""
-    for seed in range(SEEDS):
+    """Yield every cell, seed by seed, so that a cut run is balanced; long ones last."""
+    for seed in sorted(range(SEEDS), key=lambda seed: seed < LONG_SEEDS):
         length = LONG if seed < LONG_SEEDS else SHORT
         for table in tables:
             for mapping in MAPPINGS:

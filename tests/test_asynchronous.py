@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from search.oracles.asynchronous import Plan, decide, plan_halving, spent, step
+from search.oracles.asynchronous import (
+    Plan,
+    decide,
+    plan_halving,
+    spent,
+    step,
+)
 from search.oracles.brackets import Promote, Start, Stop, Wait, plan_brackets
 from search.oracles.ledger import Ledger, Run
+from search.oracles.ranking import ranked
 
 FACTOR = 3
 
@@ -162,3 +169,30 @@ def test_a_promotion_that_failed_leaves_its_place_to_the_next() -> None:
     failed = Run("3", 0, 1, "0", "FAILED")
     decision = decide(plan, Ledger([*runs, failed]), FACTOR, exhausted=False)
     assert decision == Promote(runs[1])
+
+
+@pytest.mark.parametrize("score", [2.0, 1.9])
+def test_a_training_like_another_that_went_on_is_not_finished_twice(
+    score: float,
+) -> None:
+    plan = plan_halving(9, FACTOR, 60)
+    first = [Run(f"a{i}", 0, 0, None, "COMPLETED", 1.0) for i in range(9)]
+    second = [
+        Run(f"b{i}", 0, 1, f"a{i}", "COMPLETED", reached)
+        for i, reached in enumerate([2.0, score, 1.5, 1.4, 1.3, 1.2])
+    ]
+    top = Run("c0", 0, 2, "b0", "COMPLETED", 3.0)
+    decision = decide(plan, Ledger([*first, *second, top]), FACTOR, exhausted=False)
+    assert decision == (Start(0) if score == 2.0 else Promote(second[1]))
+
+
+def test_configurations_are_compared_at_the_highest_rung_both_have_reached() -> None:
+    runs = [
+        Run("a0", 0, 0, None, "COMPLETED", 0.9),
+        Run("b0", 0, 0, None, "COMPLETED", 0.8),
+        Run("c0", 0, 0, None, "COMPLETED", 0.85),
+        Run("d0", 0, 0, None, "COMPLETED", 0.1),
+        Run("a1", 0, 1, "a0", "COMPLETED", 1.0),
+        Run("b1", 0, 1, "b0", "COMPLETED", 1.1),
+    ]
+    assert [run.run_id for run in ranked(Ledger(runs))] == ["b1", "c0", "a1", "d0"]

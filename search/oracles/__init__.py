@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from search.errors import InputError
-from search.oracles.asynchronous import plan_halving
+from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
 from search.oracles.brackets import plan_brackets
 from search.pareto import direction_of
 from search.studies import Study, suggestion
@@ -85,8 +85,8 @@ def make_oracle(
         brackets = plan_brackets(study.epochs, FACTOR, study.trials)
         budget = {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
     elif study.tuner == "bohb":
-        plan = plan_halving(study.epochs, FACTOR, study.trials)
-        budget = {"max_epochs": study.epochs, "factor": FACTOR, "plan": plan}
+        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
+        budget = {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     elif study.tuner == "kt-hyperband":
         budget = {"max_epochs": study.epochs, "factor": FACTOR}
     if study.tuner in TELLABLE:
@@ -115,7 +115,7 @@ def planned(study: Study) -> tuple[int, int] | None:
             sum(bracket.total_epochs for bracket in brackets),
         )
     if study.tuner == "bohb":
-        plan = plan_halving(study.epochs, FACTOR, study.trials)
+        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
         return plan.bracket.sizes[0], plan.epochs
     if study.tuner in ("random", "bayesian", "kt-bayesian"):
         trials = study.trials or DEFAULT_TRIALS

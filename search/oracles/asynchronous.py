@@ -15,14 +15,15 @@ from search.oracles.brackets import (
     Start,
     Stop,
     Wait,
-    best_waiting,
     cut_bracket,
     open_places,
     places_below,
     plan_brackets,
-    top_share,
 )
 from search.oracles.ledger import Ledger, Run
+
+# As Optuna's; measured against 3, with more peers, in docs/tuners.md.
+HALVING_FACTOR = 4
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,57 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
         return idle
     free = left - reserve(bracket, ledger, 0)
     for rung in reversed(range(len(bracket.epochs) - 1)):
-        run = top_share(ledger, 0, rung, factor)
+        run = next_promotion(ledger, rung, factor)
         if run is not None and (
             climbs(ledger, rung) or step(bracket, rung + 1) <= free
         ):
             return promotion(bracket, run, left)
-    may_start = not exhausted and places_below(bracket, ledger, 0) > 0
     first = bracket.epochs[0]
+    may_start = not exhausted and places_below(bracket, ledger, 0) > 0
     if may_start and first + reserve(bracket, ledger, first) <= left:
         return Start(0)
     for rung in reversed(range(len(bracket.epochs) - 1)):
-        run = best_waiting(ledger, 0, rung)
+        run = best_waiting(ledger, rung)
         is_open = open_places(bracket, ledger, 0, rung + 1) > 0
         if run is not None and is_open and (climbs(ledger, rung) or left == free):
             return promotion(bracket, run, left)
     return idle
+
+
+def next_promotion(ledger: Ledger, rung: int, factor: int) -> Run | None:
+    """Return the best run in the top 1/factor of its rung that should go on."""
+    at = ledger.at(0, rung)
+    share = len(at.finished) // factor
+    for place in at.waiting:
+        if max(at.going_on, at.better_than(place)) >= share:
+            break
+        run = ledger.runs[place[1]]
+        if not is_twin(ledger, run):
+            return run
+    return None
+
+
+def is_twin(ledger: Ledger, run: Run) -> bool:
+    """Return whether another training with the same scores at two rungs went on.
+
+    Knobs without effect make the same training twice; it need not be finished twice.
+    """
+    if run.parent is None:
+        return False
+    before = ledger.runs[run.parent].score
+    at = ledger.at(run.bracket, run.rung)
+    for run_id in at.with_score(run.place[0]):
+        other = ledger.runs[run_id]
+        same = other.parent and ledger.runs[other.parent].score == before
+        if same and run_id not in at.lost and other.place not in at.waiting:
+            return True
+    return False
+
+
+def best_waiting(ledger: Ledger, rung: int) -> Run | None:
+    """Return the best run of a rung that was not promoted; twins come last."""
+    waiting = [ledger.runs[run_id] for _, run_id in ledger.at(0, rung).waiting]
+    return min(waiting, key=lambda run: (is_twin(ledger, run), run.place), default=None)
 
 
 def may_be_promoted(plan: Plan, ledger: Ledger, factor: int) -> set[str]:

@@ -17,7 +17,7 @@ class BayesianOptimization(GuidedOracle):
         """Return values and status, as keras-tuner asks for them."""
         for _ in self.news():
             pass
-        values = self.propose(len(self.trials), self.known())
+        values = self.propose(len(self.trials), self.known)
         if values is None:
             return {"status": "STOPPED"}
         return {"status": "RUNNING", "values": values}

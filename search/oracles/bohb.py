@@ -1,23 +1,33 @@
-"""Asynchronous successive halving whose new configurations come from a model.
+"""Asynchronous successive halving; a model proposes a share of the configurations.
 
-After Falkner et al. 2018 (BOHB) and Klein et al. 2020 (a Gaussian process in place of
-the density estimate, and no waiting for rungs). One process models all rungs: two
-configurations are compared at the highest rung both have reached.
+After Li et al. 2020 (ASHA), Falkner et al. 2018 (BOHB) and Klein et al. 2020 (a
+Gaussian process in place of the density estimate, and no waiting for rungs). One
+process models all rungs: two configurations are compared at the highest rung both have
+reached.
 """
 
 from typing import Any
 
-from search.oracles.asynchronous import Plan, decide, may_be_promoted, plan_halving
+from search.oracles.asynchronous import (
+    HALVING_FACTOR,
+    Plan,
+    decide,
+    may_be_promoted,
+    plan_halving,
+)
 from search.oracles.brackets import Decision
 from search.oracles.guided import GuidedOracle
 from search.oracles.hyperband import Hyperband, knobs_of
 from search.oracles.ledger import Run
 from search.oracles.memory import Values
+from search.oracles.ranking import ranked
 from search.oracles.surrogate import Known
+
+LOST = ("FAILED", "INFEASIBLE")
 
 
 class Bohb(Hyperband, GuidedOracle):
-    """Start what the model expects most of; continue the best third of each rung.
+    """Start what is drawn or proposed; continue the best quarter of each rung.
 
     Args:
         max_epochs: of one trial.
@@ -25,11 +35,13 @@ class Bohb(Hyperband, GuidedOracle):
         plan: from `plan_halving`; None = what one sweep of Hyperband costs.
     """
 
+    random_share = 2 / 3
+
     def __init__(
         self,
         objective: Any = None,
         max_epochs: int = 81,
-        factor: int = 3,
+        factor: int = HALVING_FACTOR,
         plan: Plan | None = None,
         **oracle_options: Any,
     ) -> None:
@@ -60,26 +72,21 @@ class Bohb(Hyperband, GuidedOracle):
 
     def new_values(self) -> Values | None:
         """Return a configuration that was not tried, None where there is none."""
-        return self.propose(self._roots, self.known())
+        return self.propose(self._roots, self.known)
 
     def known(self) -> Known:
         """Return the configurations, best first, and what failed or is pending."""
-        reached: dict[str, Run] = {}
-        failed: list[Values] = []
-        for run in self.ledger.runs.values():
-            if run.state == "COMPLETED":
-                reached.pop(run.parent or "", None)
-                reached[run.run_id] = run
-            elif run.state in ("FAILED", "INFEASIBLE"):
-                failed.append(self.values_of(run))
-        pending = [
-            self.values_of(run)
-            for run in self.ledger.runs.values()
-            if run.state == "RUNNING" and run.rung == 0
-        ]
-        best = sorted(reached.values(), key=lambda run: (-run.rung, run.place))
-        ranked = [self.values_of(run) for run in best]
-        return Known(ranked, failed, pending, self.earlier)
+        runs = self.ledger.runs.values()
+        return Known(
+            [self.values_of(run) for run in ranked(self.ledger)],
+            [self.values_of(run) for run in runs if run.state in LOST],
+            [
+                self.values_of(run)
+                for run in runs
+                if run.state == "RUNNING" and run.rung == 0
+            ],
+            self.earlier,
+        )
 
     def values_of(self, run: Run) -> Values:
         """Return the knobs of a run."""

@@ -1,5 +1,6 @@
 """Where a search draws at random and where it asks its model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,34 +10,48 @@ from search.oracles.memory import RememberingOracle, Values
 from search.oracles.sampling import new_values
 from search.oracles.surrogate import Known, Surrogate
 
-# Results before the model is asked, and the share of proposals that stay random: with
-# them a model that is wrong for good still finds what random search does.
+# Results before the model is asked.
 FIRST_RANDOM = 10
-RANDOM_SHARE = 0.2
 # Tells these draws from those of `sampling`.
 STREAM = 1
 
 
 class GuidedOracle(RememberingOracle):
-    """An oracle whose configurations come from a surrogate model."""
+    """An oracle whose configurations come from a surrogate model.
+
+    Attributes:
+        random_share: of the configurations that stay random: with them a model that is
+            wrong for good still finds what random search does.
+    """
+
+    random_share = 0.2
 
     def __init__(self, objective: Any = None, **oracle_options: Any) -> None:
         super().__init__(objective=objective, **oracle_options)
         self._surrogate: Surrogate | None = None
         self._model_state: dict[str, Any] = {}
 
-    def propose(self, number: int, known: Known) -> Values | None:
+    def propose(self, number: int, known: Callable[[], Known]) -> Values | None:
         """Return configuration `number`, None where the space is exhausted."""
-        asked = self.requested()
-        if asked is not None:
-            return asked
+        return (
+            self.requested()
+            or self.modelled(number, known)
+            or new_values(self.encoding, self.seed, number, self.is_new)
+        )
+
+    def modelled(self, number: int, known: Callable[[], Known]) -> Values | None:
+        """Return the model's configuration, None where `number` is to be drawn.
+
+        Args:
+            known: asked only where the model is.
+        """
         rng = np.random.default_rng([self.seed, number, STREAM])
-        enough = len(known.ranked) + len(known.earlier) >= FIRST_RANDOM
-        if enough and self.encoding.searched and rng.random() >= RANDOM_SHARE:
-            values = self.surrogate.propose(known, rng, self.is_new)
-            if values is not None:
-                return values
-        return new_values(self.encoding, self.seed, number, self.is_new)
+        if rng.random() < self.random_share or not self.encoding.searched:
+            return None
+        facts = known()
+        if len(facts.ranked) + len(facts.earlier) < FIRST_RANDOM:
+            return None
+        return self.surrogate.propose(facts, rng, self.is_new)
 
     @property
     def surrogate(self) -> Surrogate:

@@ -53,6 +53,21 @@ class Rung:
         """Return how many are running or completed, here or above."""
         return self.started - len(self.lost)
 
+    @property
+    def going_on(self) -> int:
+        """Return how many of those that finished went on and have not been lost."""
+        return self.alive - len(self.running) - len(self.waiting)
+
+    def with_score(self, place: float) -> list[str]:
+        """Return the ids of those that finished with exactly this place."""
+        first = bisect_left(self.finished, (place, ""))
+        found = []
+        for other, run_id in self.finished[first:]:
+            if other != place:
+                break
+            found.append(run_id)
+        return found
+
     def better_than(self, place: Place) -> int:
         """Return how many finished with a better score and have not been lost."""
         better = self.finished[: bisect_left(self.finished, (place[0], ""))]
@@ -67,6 +82,8 @@ class Ledger:
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self.runs: dict[str, Run] = {}
         self.rungs: dict[tuple[int, int], Rung] = {}
+        # runs that a completed one continued
+        self.continued: set[str] = set()
         for run in runs:
             self.record(run)
 
@@ -86,6 +103,8 @@ class Ledger:
         if run.state == "COMPLETED":
             insort(rung.finished, run.place)
             insort(rung.waiting, run.place)
+            if run.parent is not None:
+                self.continued.add(run.parent)
         else:
             rung.infeasible += run.state == "INFEASIBLE"
             rung.sound -= 1
