@@ -70,7 +70,7 @@ TUNERS = [
     "kt-hyperband",
     "kt-bayesian",
 ]
-OF_KILLED = {"random": 8, "bayesian": 14, "bohb": 16}
+OF_KILLED = {"random": 8, "grid": 8, "bayesian": 14, "bohb": 16}
 OWN_END = ("bohb", "hyperband", "kt-hyperband")
 
 
@@ -117,7 +117,7 @@ def test_inactive_knobs_are_not_among_the_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tuner", ["random", "bayesian", "hyperband", "bohb", "kt-hyperband"]
+    "tuner", ["random", "grid", "bayesian", "hyperband", "bohb", "kt-hyperband"]
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_killed_again_and_again_ends_as_if_it_were_not(

@@ -12,6 +12,7 @@ import pytest
 from search.oracles.bayesian import BayesianOptimization
 from search.oracles.bohb import Bohb
 from search.oracles.encoding import Encoding, configuration_key
+from search.oracles.grid import GridSearch
 from search.oracles.hyperband import Hyperband
 from search.oracles.random_search import RandomSearch
 from search.oracles.sampling import new_values
@@ -90,7 +91,7 @@ def make(kind: Any, seed: int = 1, **options: Any) -> Any:
     return oracle
 
 
-KINDS = [RandomSearch, BayesianOptimization, Hyperband, Bohb]
+KINDS = [RandomSearch, GridSearch, BayesianOptimization, Hyperband, Bohb]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,6 +145,19 @@ def test_what_cannot_be_trained_is_learned() -> None:
     chances = oracle.surrogate.feasibility(known, encoding.encoded(np.array(points)))
     assert min(chances[:2]) > 0.9
     assert chances[2] < 0.2
+
+
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+def test_what_cannot_be_trained_is_avoided(kind: Any) -> None:
+    """Where two of five depths fail, chance proposes them in two fifths of trials."""
+
+    def fails(values: dict[str, Any]) -> bool:
+        return int(values["depth"]) >= 4
+
+    options = {"trials": 60} if kind is BayesianOptimization else {}
+    late = [v for seed in (1, 2) for v in run(make(kind, seed, **options), fails)[15:]]
+    assert len(late) > 20
+    assert sum(map(fails, late)) < 0.2 * len(late)
 
 
 def test_failures_by_chance_do_not_mislead() -> None:

@@ -18,7 +18,7 @@ from search.warm_start import WarmStart
 # name -> (module, class); modules are imported when used, because they need Keras.
 ORACLES = {
     "random": ("search.oracles.random_search", "RandomSearch"),
-    "grid": ("keras_tuner.oracles", "GridSearchOracle"),
+    "grid": ("search.oracles.grid", "GridSearch"),
     "bayesian": ("search.oracles.bayesian", "BayesianOptimization"),
     "bohb": ("search.oracles.bohb", "Bohb"),
     "hyperband": ("search.oracles.hyperband", "Hyperband"),
@@ -26,7 +26,7 @@ ORACLES = {
     "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
 }
 # Those that can be told of earlier results and further objectives.
-TELLABLE = ("random", "bayesian", "bohb", "hyperband")
+TELLABLE = ("random", "grid", "bayesian", "bohb", "hyperband")
 FACTOR = 3
 DEFAULT_TRIALS = 20
 # The driver decides when failures end a search.

@@ -16,14 +16,12 @@ from search.oracles.asynchronous import (
     plan_halving,
 )
 from search.oracles.brackets import Decision
-from search.oracles.guided import GuidedOracle
+from search.oracles.guided import LOST, GuidedOracle
 from search.oracles.hyperband import Hyperband, knobs_of
 from search.oracles.ledger import Run
 from search.oracles.memory import Values
 from search.oracles.ranking import ranked
 from search.oracles.surrogate import Known
-
-LOST = ("FAILED", "INFEASIBLE")
 
 
 class Bohb(Hyperband, GuidedOracle):

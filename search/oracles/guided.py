@@ -12,6 +12,9 @@ from search.oracles.surrogate import Known, Surrogate
 
 # Results before the model is asked.
 FIRST_RANDOM = 10
+# Of the draws, those that may be what would probably fail.
+UNSPARED = 0.2
+LOST = ("FAILED", "INFEASIBLE")
 # Tells these draws from those of `sampling`.
 STREAM = 1
 
@@ -32,26 +35,33 @@ class GuidedOracle(RememberingOracle):
         self._model_state: dict[str, Any] = {}
 
     def propose(self, number: int, known: Callable[[], Known]) -> Values | None:
-        """Return configuration `number`, None where the space is exhausted."""
-        return (
-            self.requested()
-            or self.modelled(number, known)
-            or new_values(self.encoding, self.seed, number, self.is_new)
-        )
-
-    def modelled(self, number: int, known: Callable[[], Known]) -> Values | None:
-        """Return the model's configuration, None where `number` is to be drawn.
+        """Return configuration `number`, None where the space is exhausted.
 
         Args:
             known: asked only where the model is.
         """
+        asked = self.requested()
+        if asked is not None:
+            return asked
         rng = np.random.default_rng([self.seed, number, STREAM])
-        if rng.random() < self.random_share or not self.encoding.searched:
-            return None
-        facts = known()
-        if len(facts.ranked) + len(facts.earlier) < FIRST_RANDOM:
-            return None
-        return self.surrogate.propose(facts, rng, self.is_new)
+        if rng.random() >= self.random_share and self.encoding.searched:
+            facts = known()
+            if len(facts.ranked) + len(facts.earlier) >= FIRST_RANDOM:
+                values = self.surrogate.propose(facts, rng, self.is_new)
+                if values is not None:
+                    return values
+        return self.drawn(number, known, rng)
+
+    def drawn(
+        self, number: int, known: Callable[[], Known], rng: np.random.Generator
+    ) -> Values | None:
+        """Return a random configuration, mostly one that can be trained."""
+        values = new_values(self.encoding, self.seed, number, self.is_new)
+        fails = any(standing in LOST for standing in self._standings.values())
+        if values is None or not number or not fails or rng.random() < UNSPARED:
+            return values
+        other = self.surrogate.spared(known(), values, rng)
+        return other if self.is_new(other) else values
 
     @property
     def surrogate(self) -> Surrogate:

@@ -42,6 +42,11 @@ FEASIBLE_REFIT_GROWTH = 1.5
 MOST_OF_A_KIND = 100
 LEAST_FAILED = 3
 LEAST_FEASIBLE = 1e-9
+# Times the share of all that could be trained: what has a smaller chance is avoided,
+# but by one in five of the draws, which find out where the model is wrong.
+UNLIKELY = 0.5
+HOPELESS = 1e-12
+REDRAWS = 15
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ class Surrogate:
             )
         gain = expected_improvement(*process.predict(points), best)
         if len(known.failed) >= LEAST_FAILED:
-            gain = gain * self.feasibility(known, points)
+            chance = self.feasibility(known, points)
+            gain = gain * np.where(self.is_likely(known, chance), chance, HOPELESS)
         return gain
 
     def observed(self, known: Known, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -139,6 +145,23 @@ class Surrogate:
         return GaussianProcess(
             inputs, targets, columns, self.quality.of(inputs, targets, columns, count)
         )
+
+    def spared(self, known: Known, drawn: Values, rng: np.random.Generator) -> Values:
+        """Return what was drawn, or another draw where it would probably fail."""
+        if len(known.failed) < LEAST_FAILED:
+            return drawn
+        others = self.encoding.settled(rng.random((REDRAWS, len(self.encoding.knobs))))
+        candidates = np.concatenate([self.encoding.positions(drawn)[None], others])
+        chance = self.feasibility(known, self.encoding.encoded(candidates))
+        likely = np.flatnonzero(self.is_likely(known, chance))
+        if not len(likely) or likely[0] == 0:
+            return drawn
+        return self.encoding.values(candidates[likely[0]])
+
+    def is_likely(self, known: Known, chance: Array) -> Any:
+        """Return where the chance of being trained is not far below the usual one."""
+        trained = len(known.ranked)
+        return chance >= UNLIKELY * trained / (trained + len(known.failed))
 
     def feasibility(self, known: Known, points: Array) -> Array:
         """Return the probability that each of (m, columns) can be trained.
