@@ -58,6 +58,8 @@ def write_report(
         " stands in [tuners.md](tuners.md).",
         "",
     ]
+    if plain:
+        text += ["## All tables, both mappings", "", *regret_table(plain, marks), ""]
     for title, mapping, is_own in GROUPS:
         chosen = [
             r
@@ -190,9 +192,10 @@ def failure_lines(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
     after = [failing[key] for key in shared]
     if not shared:
         return ["Not measured."]
+    growth = 100 * (np.mean(after) / max(1e-9, float(np.mean(before))) - 1)
     return [
         f"Regret at 30 full trainings over {len(shared)} replays: {interval(before)}"
-        f" without, {interval(after)} with failures."
+        f" without, {interval(after)} with failures: {growth:+.0f}%."
     ]
 
 
