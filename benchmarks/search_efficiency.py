@@ -59,7 +59,7 @@ class Cell:
 
 
 def all_cells(tables: list[str]) -> Iterator[Cell]:
-    """Yield every cell: the plain ones first, seed by seed, so that a cut run is fair."""
+    """Yield every cell, the plain ones first, so that a cut run compares alike."""
     tasks = [(table, mapping) for table in tables for mapping in MAPPINGS]
     for seed in range(SEEDS):
         for table, mapping in tasks:
