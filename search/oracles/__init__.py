@@ -10,7 +10,7 @@ from typing import Any
 
 from search.errors import InputError
 from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
-from search.oracles.brackets import plan_brackets
+from search.oracles.brackets import FACTOR, plan_brackets
 from search.pareto import direction_of
 from search.studies import Study, suggestion
 from search.warm_start import WarmStart
@@ -27,7 +27,6 @@ ORACLES = {
 }
 # Those that can be told of earlier results and further objectives.
 TELLABLE = ("random", "grid", "bayesian", "bohb", "hyperband")
-FACTOR = 3
 DEFAULT_TRIALS = 20
 # The driver decides when failures end a search.
 NEVER = 10**9

@@ -9,6 +9,7 @@ configurations and of epochs.
 from dataclasses import dataclass
 
 from search.oracles.brackets import (
+    FACTOR,
     Bracket,
     Decision,
     Promote,
@@ -51,7 +52,7 @@ def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
     if trials is not None:
         bracket = cut_bracket(rungs, trials, factor)
         return Plan(bracket, bracket.total_epochs)
-    sweep = sum(bracket.total_epochs for bracket in plan_brackets(epochs, factor))
+    sweep = sum(bracket.total_epochs for bracket in plan_brackets(epochs, FACTOR))
     size = 1
     while cut_bracket(rungs, size + 1, factor).total_epochs <= sweep:
         size += 1

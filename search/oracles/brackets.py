@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from search.oracles.ledger import Ledger, Run
 
 DRAWS_PER_PLACE = 10
+# Hyperband's: of the trials of a rung one in three goes on.
+FACTOR = 3
 
 
 @dataclass(frozen=True)
