@@ -58,7 +58,8 @@ class GuidedOracle(RememberingOracle):
         """Return a random configuration, mostly one that can be trained."""
         values = new_values(self.encoding, self.seed, number, self.is_new)
         fails = any(standing in LOST for standing in self._standings.values())
-        if values is None or not number or not fails or rng.random() < UNSPARED:
+        is_spared = fails and self.encoding.searched and rng.random() >= UNSPARED
+        if values is None or not number or not is_spared:
             return values
         other = self.surrogate.spared(known(), values, rng)
         return other if self.is_new(other) else values

@@ -65,6 +65,11 @@ class Known:
     pending: Sequence[Values] = ()
     earlier: Sequence[tuple[Values, float]] = ()
 
+    @property
+    def tells_failures(self) -> bool:
+        """Return whether it is enough to tell what can be trained."""
+        return bool(self.ranked) and len(self.failed) >= LEAST_FAILED
+
 
 class Surrogate:
     """The model of one search; its hyperparameters are all it remembers.
@@ -119,7 +124,7 @@ class Surrogate:
                 process.fit,
             )
         gain = expected_improvement(*process.predict(points), best)
-        if len(known.failed) >= LEAST_FAILED:
+        if known.tells_failures:
             chance = self.feasibility(known, points)
             gain = gain * np.where(self.is_likely(known, chance), chance, HOPELESS)
         return gain
@@ -148,7 +153,7 @@ class Surrogate:
 
     def spared(self, known: Known, drawn: Values, rng: np.random.Generator) -> Values:
         """Return what was drawn, or another draw where it would probably fail."""
-        if len(known.failed) < LEAST_FAILED:
+        if not known.tells_failures:
             return drawn
         others = self.encoding.settled(rng.random((REDRAWS, len(self.encoding.knobs))))
         candidates = np.concatenate([self.encoding.positions(drawn)[None], others])
