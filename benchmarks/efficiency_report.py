@@ -13,6 +13,8 @@ from scipy.stats import bootstrap, rankdata, wilcoxon
 
 Record = dict[str, Any]
 SHOWN = (10, 30, 100)
+# A replay is shown where all tuners have it but these, whose cells come last.
+LATE = ("kt-bayesian", "hyperband", "bayesian", "random")
 LABELS = {
     "bohb": "bohb (ours, default)",
     "hyperband": "hyperband (ours)",
@@ -78,14 +80,14 @@ def write_report(
 
 
 def shared(records: Sequence[Record]) -> list[Record]:
-    """Return the cells of those replays that every tuner has, but the slow one.
+    """Return the cells of those replays that every tuner has, but the late ones.
 
     A run that was cut has some tuners' cells and not others'.
     """
     replays: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
     for r in records:
         replays[r["tuner"]].add((r["table"], r["mapping"], r["seed"]))
-    full = [replays[tuner] for tuner in replays if tuner != "kt-bayesian"]
+    full = [replays[tuner] for tuner in replays if tuner not in LATE]
     common = set.intersection(*full) if full else set()
     return [r for r in records if (r["table"], r["mapping"], r["seed"]) in common]
 
@@ -145,7 +147,7 @@ def regret_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
 
 def mean_ranks(by_tuner: dict[str, dict[tuple[Any, ...], float]]) -> dict[str, float]:
     """Return the mean rank over the replays that all full tuners share."""
-    tuners = [tuner for tuner in by_tuner if tuner != "kt-bayesian"]
+    tuners = [tuner for tuner in by_tuner if tuner not in LATE]
     shared = set.intersection(*(set(by_tuner[tuner]) for tuner in tuners))
     if not shared:
         return {}
@@ -237,7 +239,7 @@ def draw(records: Sequence[Record], marks: Sequence[int], own: str, path: Path) 
     ]
     shown = [(title, chosen) for title, chosen in shown if chosen]
     figure, axes = plt.subplots(
-        1, len(shown), figsize=(3.4 * len(shown), 3.9), sharey=True, squeeze=False
+        1, len(shown), figsize=(max(10.2, 3.4 * len(shown)), 3.9), sharey=True, squeeze=False
     )
     for axis, (title, chosen) in zip(axes[0], shown, strict=True):
         for tuner, (colour, style) in LINES.items():

@@ -59,7 +59,7 @@ class Study:
     task: Task
     dataset: str
     hypermodel: str
-    tuner: str = "hyperband"
+    tuner: str = "bohb"
     objective: str = "val_accuracy"
     direction: Direction = "max"
     epochs: int = 30
