@@ -239,7 +239,11 @@ def draw(records: Sequence[Record], marks: Sequence[int], own: str, path: Path) 
     ]
     shown = [(title, chosen) for title, chosen in shown if chosen]
     figure, axes = plt.subplots(
-        1, len(shown), figsize=(max(10.2, 3.4 * len(shown)), 3.9), sharey=True, squeeze=False
+        1,
+        len(shown),
+        figsize=(max(10.2, 3.4 * len(shown)), 3.9),
+        sharey=True,
+        squeeze=False,
     )
     for axis, (title, chosen) in zip(axes[0], shown, strict=True):
         for tuner, (colour, style) in LINES.items():
