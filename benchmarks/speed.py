@@ -4,16 +4,19 @@
 
 Each case is a search of ours and one of keras-tuner 1.4.8, in turn, each in a process
 of its own: wall time from its start (imports, building and compiling included) to its
-end, and the largest memory of all its processes together (each page shared by several
-counted once). Data are prepared before; features of frozen parts are not. Runs are
-added to `benchmarks/results/speed.json`, from which the table is made; `--table` only
-prints it. DIR holds `tensorflow_datasets/`, `VOCdevkit/` and `weights/`.
+end, the processor time of all its processes, and their largest memory together (a page
+that several share counts once). Wall times mean something on a machine that does
+nothing else; processor time nearly everywhere. Data are prepared before; features of
+frozen parts are not. Runs are added to `benchmarks/results/speed.json`, from which the
+table is made; `--table` only prints it. DIR holds `tensorflow_datasets/`, `VOCdevkit/`
+and `weights/`.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -31,18 +34,17 @@ from search.studies import environment
 
 RECORD = Path(__file__).parent / "results" / "speed.json"
 SIDES = ("ours", "keras-tuner")
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def measured(command: list[str], env: dict[str, str]) -> dict[str, Any]:
     """Run a command; return its seconds, peak memory and what it printed as JSON."""
-    started = time.monotonic()
+    started, spent_before = time.monotonic(), processor_seconds()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=env)
         peak = 0
-        while process.poll() is None:
+        while is_running(process):
             peak = max(peak, memory_of_all(process.pid))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
         seconds = time.monotonic() - started
         output.seek(0)
         errors.seek(0)
@@ -51,9 +53,25 @@ def measured(command: list[str], env: dict[str, str]) -> dict[str, Any]:
         lines = output.read().decode().strip().splitlines()
     return {
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(processor_seconds() - spent_before, 2),
         "peak_mib": round(peak / 2**20),
         **json.loads(lines[-1]),
     }
+
+
+def processor_seconds() -> float:
+    """Return the processor time of all processes that were started and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def is_running(process: subprocess.Popen[bytes]) -> bool:
+    """Wait a while for a process; return whether it still runs."""
+    try:
+        process.wait(SECONDS_BETWEEN_LOOKS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def memory_of_all(pid: int) -> int:
@@ -107,6 +125,7 @@ def added(record: dict[str, Any], runs: list[Any]) -> dict[str, Any]:
     """Return the record with more runs."""
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU"
     return {
+        **record,
         "command": "python -m benchmarks.speed --data-dir DATA",
         "hardware": machine,
         "environment": environment(),
@@ -114,11 +133,17 @@ def added(record: dict[str, Any], runs: list[Any]) -> dict[str, Any]:
     }
 
 
+def middle_of(runs: list[Any], key: str) -> float | None:
+    """Return the median of what runs measured, or None where none did."""
+    known = [run[key] for run in runs if key in run]
+    return statistics.median(known) if known else None
+
+
 def table(runs: list[Any]) -> str:
     """Return the rows of docs/performance.md: ratios of the runs that went together."""
     head = (
-        "| case | ours / keras-tuner, seconds | ratio, median (range), repeats | target"
-        " | memory, MiB |\n| --- | --- | --- | --- | --- |"
+        "| case | trials | wall, s | ratio, median (range), repeats | target"
+        " | processor, s | memory, MiB |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     lines = [head]
     for name, case in CASES.items():
@@ -130,15 +155,18 @@ def table(runs: list[Any]) -> str:
             continue
         ratios = [a["seconds"] / b["seconds"] for a, b in pairs]
         middle = {
-            key: [statistics.median(r[key] for r in sides[s]) for s in SIDES]
-            for key in ("seconds", "peak_mib")
+            key: [middle_of(sides[side], key) for side in SIDES]
+            for key in ("seconds", "cpu_seconds", "peak_mib")
         }
-        seconds, memory = middle["seconds"], middle["peak_mib"]
+        seconds, memory, spent = (
+            " / ".join("?" if v is None else f"{v:.0f}" for v in middle[key])
+            for key in ("seconds", "peak_mib", "cpu_seconds")
+        )
         lines.append(
-            f"| {case.about} | {seconds[0]:.0f} / {seconds[1]:.0f}"
+            f"| {case.about} | {sides['ours'][0]['trials']} | {seconds}"
             f" | **{statistics.median(ratios):.2f}** ({min(ratios):.2f}–"
             f"{max(ratios):.2f}), {len(ratios)} | ≤ {case.target:.2f}"
-            f" | {memory[0]:.0f} / {memory[1]:.0f} |"
+            f" | {spent} | {memory} |"
         )
     return "\n".join(lines)
 

@@ -86,12 +86,16 @@ def part_slices(images: int, batch_size: int, parts: int) -> list[slice]:
 
 
 def in_parts(
-    inputs: NDArray[Any] | tuple[NDArray[Any], ...],
+    inputs: Any,
     targets: NDArray[Any],
     batch_size: int,
     parts: int,
 ) -> Any:
-    """Return a Keras data set whose steps are the parts of the batches."""
+    """Return a Keras data set whose steps are the parts of the batches.
+
+    Args:
+        inputs: what can be sliced, or a tuple of such.
+    """
     import keras
 
     slices = part_slices(len(targets), batch_size, parts)

@@ -46,6 +46,33 @@ class Fit:
 
 
 Feed = Callable[[int], Fit]
+# Features above this are gathered batch by batch instead of an epoch at a time.
+LARGE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a memory-mapped array in an order of their own, read when sliced."""
+
+    array: NDArray[Any]
+    rows: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        chosen: NDArray[Any] = self.array[self.rows[part]]
+        return chosen
+
+
+def taken(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[Any, NDArray[Any]]:
+    """Return the rows of inputs and targets; large features as `Rows`."""
+    inputs, targets = arrays
+    if not isinstance(inputs, tuple):
+        return inputs[rows], targets[rows]
+    if sum(array.nbytes for array in inputs) > LARGE_BYTES:
+        return tuple(Rows(array, rows) for array in inputs), targets[rows]
+    return tuple(array[rows] for array in inputs), targets[rows]
 
 
 def make_feed(

@@ -31,7 +31,7 @@ from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
 from search.events import EventWriter, resources_of
-from search.feeds import Arrays, Fit, StoppedError, make_feed
+from search.feeds import Arrays, Fit, Rows, StoppedError, make_feed, taken
 from search.leases import check_lease
 from search.limits import (
     check_latency,
@@ -47,7 +47,7 @@ from search.stepping import set_steps
 from search.stopping import must_train
 from search.studies import Study
 from search.trial_pictures import Pictures
-from search.workbench import WORKBENCH, Built, key_of, values_of
+from search.workbench import LARGEST_BYTES, WORKBENCH, Built, key_of, values_of
 
 
 def make_hypermodel(
@@ -178,7 +178,8 @@ def network_of(
         if adjustable and hasattr(model.optimizer, "trial_schedule"):
             set_steps(model, -(-batch_size // parts))
             make_adjustable(model.optimizer)
-            built.start = values_of(built.variables)
+            if built.bytes() <= LARGEST_BYTES:
+                built.start = values_of(built.variables)
     elif is_new:
         built.restart()
     if built.start:
@@ -220,14 +221,6 @@ def train_epoch(
     return reached, logs
 
 
-def taken(arrays: Arrays, rows: NDArray[np.intp]) -> Arrays:
-    """Return the rows of inputs, of one array or several, and of targets."""
-    inputs, targets = arrays
-    if isinstance(inputs, tuple):
-        return tuple(array[rows] for array in inputs), targets[rows]
-    return inputs[rows], targets[rows]
-
-
 def known_history(order: Order, standing: Standing) -> History:
     """Return the logs so far, with those of the run that is repeated beside them."""
     guide = {name: values[: standing.epochs] for name, values in order.guide.items()}
@@ -241,7 +234,7 @@ def class_numbers(targets: NDArray[Any]) -> NDArray[Any]:
 
 def fit_epoch(
     model: Any,
-    training: Arrays,
+    training: tuple[Any, NDArray[Any]],
     validation: Arrays | None,
     batches: tuple[int, int],
     epoch: int,
@@ -258,7 +251,8 @@ def fit_epoch(
         NotFiniteError: the training loss is NaN or infinite.
     """
     size, parts = batches
-    if parts > 1:
+    inputs = training[0]
+    if parts > 1 or (isinstance(inputs, tuple) and isinstance(inputs[0], Rows)):
         arrays: dict[str, Any] = {"x": in_parts(*training, size, parts)}
     else:
         arrays = {"x": training[0], "y": training[1], "batch_size": size}

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from search.orders import Order
 
 KEPT = 3
+# Larger networks are not kept: training them takes longer than building them.
+LARGEST_BYTES = 32 * 2**20
 
 
 @dataclass
@@ -42,6 +44,10 @@ class Built:
     parts: Any = None
     identity: str = ""
     is_split: bool = False
+
+    def bytes(self) -> int:
+        """Return the bytes of all its variables."""
+        return sum(int(np.prod(v.shape)) * 4 for v in self.variables)
 
     def restart(self) -> None:
         """Set all variables to what they were when the network was built."""
@@ -83,6 +89,9 @@ class Workbench:
         return not self._built
 
     def put(self, key: str, built: Built) -> None:
+        """Keep a network, unless it is large, and only the last few."""
+        if built.bytes() > LARGEST_BYTES:
+            return
         self._built[key] = built
         while len(self._built) > KEPT:
             del self._built[next(iter(self._built))]

@@ -9,25 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search import feeds
 from search.checkpoints import LAST
-from search.datasets import prepare
+from search.datasets import PreparedDataset, open_prepared, prepare
 from search.feature_store import LIMIT, features_dir
 from search.features import Images, Pass
-from search.feeds import make_reuse
+from search.feeds import make_feed, make_reuse, split
 from search.orders import Order, Outcome
 from search.predictions import load_best
 from search.pulse import Link
 from search.studies import Study
+from search.training import network_of
 from search.workbench import Built
 from search.worker import run_order
 
-# Frozen batch normalisation below, a block that learns later than the head, dropout.
 TRANSFER: dict[str, Any] = {
     "backbone": "mobilenet_v2",
     "alpha": 0.35,
-    "unfrozen_blocks": 1,
-    "backbone_rate_fraction": 0.1,
-    "head_first_fraction": 0.25,
+    "unfrozen_blocks": 0,
     "pooling": "global",
     "dense_units": 128,
     "dropout_rate": 0.3,
@@ -119,6 +118,7 @@ def test_a_head_on_features_becomes_what_the_whole_network_becomes(
     }
     assert len(sets()) == 2  # training and validation images
     shutil.rmtree(features_dir())
+    monkeypatch.setattr(feeds, "LARGE_BYTES", 0)
     whole = trained(tmp_path / "head", STUDY, TRANSFER, 2)  # resumed, computed again
     monkeypatch.setenv(LIMIT, "0")
     shutil.rmtree(features_dir())
@@ -138,18 +138,49 @@ def test_a_head_on_features_becomes_what_the_whole_network_becomes(
     assert scores["accuracy"] == pytest.approx(max(plain.history["val_accuracy"]))
 
 
+def built_for(study: Study, values: Any) -> tuple[Order, PreparedDataset, Built]:
+    one = order(Path("unused"), study, values, 3)
+    data = open_prepared(Path(one.data_folder))
+    _, built = network_of(one, study, data, 1, is_new=True)
+    return one, data, built
+
+
+def test_a_network_with_blocks_that_learn_is_split_where_they_begin() -> None:
+    values = {"unfrozen_blocks": 1, "backbone_rate_fraction": 0.1}
+    values["head_first_fraction"] = 0.0
+    _, data, built = built_for(STUDY, TRANSFER | values)
+    images = data.open("validation", "classification")[0][:4]
+    expected = built.model.predict_on_batch(images)
+    split(built)
+    frozen, head = built.parts
+    features = frozen.predict_on_batch(images)
+    np.testing.assert_allclose(head.predict_on_batch(features), expected, atol=1e-6)
+    assert {layer.name for layer in head.layers} >= {"block_13_expand", "logits"}
+    assert "block_12_project" not in {layer.name for layer in head.layers}
+
+
 def test_augmented_passes_come_again_with_the_masks_that_belong_to_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = replace(MASKS, augmented_passes=2)
-    head = trained(tmp_path / "head", study, UNET, 3)
+    one, data, built = built_for(study, UNET)
+    link = Link(print, lambda: False)
+    source, feed = make_feed(one, study, data, built, link)
+    fits = [feed(epoch) for epoch in range(3)]
     assert len(sets()) == 3  # two passes and the validation images
-    assert all((path / "f4.npy").exists() for path in sets())  # four skips, the bottom
-    monkeypatch.setenv(LIMIT, "0")
+    inputs = [fit.training[0] for fit in fits]
+    assert len(inputs[0]) == 5  # four skips and the bottom
+    for first, second, third in zip(*inputs, strict=True):
+        np.testing.assert_array_equal(first, third)
+        assert np.abs(first - second).max() > 0
     shutil.rmtree(features_dir())
-    plain = trained(tmp_path / "all", study, UNET, 3)
-    for name in ("loss", "val_loss", "dice"):
-        np.testing.assert_allclose(head.history[name], plain.history[name], rtol=1e-4)
+    monkeypatch.setenv(LIMIT, "0")
+    images, masks = feed(1).training  # no room: the whole network, on the same pass
+    np.testing.assert_array_equal(masks, fits[1].training[1])
+    assert (masks != source.targets).any()
+    seen = built.parts.frozen.predict_on_batch(images)
+    for ours, theirs in zip(inputs[1], seen, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_new_images_in_every_epoch_are_the_rule_where_there_is_augmentation() -> None:

@@ -1,0 +1,115 @@
+"""What does one trial cost the driver, after 10 and after 1,000 finished ones?
+
+    python -m benchmarks.bookkeeping
+
+Asks, orders, tells and saves as a search does, with workers that answer at once and
+curves of 9 epochs and 7 metrics: processor and wall milliseconds a trial, median of 10.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import benchmarks.one_thread  # noqa: F401
+from benchmarks.suggestion_latency import mixed_space
+from search.driver import Driver
+from search.oracles import make_oracle
+from search.orders import Order, Outcome, Progress, Report
+from search.paths import study_paths
+from search.records import Trial
+from search.studies import Study
+
+EPOCHS = 9
+METRICS = ("loss", "accuracy", "top5_accuracy", "learning_rate")
+METRICS += ("val_loss", "val_accuracy", "val_top5_accuracy")
+WINDOW = 10
+
+
+class InstantWorker:
+    """Answers an order at once; notes when."""
+
+    capacity = 1
+
+    def __init__(self) -> None:
+        self.order: Order | None = None
+        self.times: list[tuple[float, float]] = []
+
+    def submit(self, order: Order) -> None:
+        self.order = order
+
+    def wait(self, report: Report) -> Outcome | None:
+        order = self.order
+        assert order is not None
+        self.times.append((time.process_time(), time.perf_counter()))
+        score = hash(order.order_id) % 997 / 997
+        curves: dict[str, list[float | None]] = {
+            name: [score * (1 - 0.7**epoch) for epoch in range(1, EPOCHS + 1)]
+            for name in METRICS
+        }
+        return Outcome(order.order_id, "COMPLETED", history=curves, seconds=20.0)
+
+    def stop(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Nobody:
+    """Watches nothing."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def changed(self, trials: list[Trial]) -> None:
+        pass
+
+    def notice(self, text: str) -> None:
+        pass
+
+
+def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
+    """Return the cost of a trial near the 10th and near the last."""
+    study = Study(
+        "bookkeeping",
+        "classification",
+        "none",
+        "none",
+        tuner="random",
+        epochs=EPOCHS,
+        trials=trials + WINDOW,
+    )
+    worker = InstantWorker()
+    Driver(
+        study=study,
+        paths=study_paths(study.name, folder / "results", folder / "logs"),
+        data_folder=folder,
+        oracle=make_oracle(study, mixed_space()),
+        executor=worker,
+        watcher=Nobody(),
+    ).search()
+    found: dict[str, Any] = {}
+    for place, name in enumerate(("processor", "wall")):
+        times = [reading[place] for reading in worker.times]
+        each = [1000 * (b - a) for a, b in itertools.pairwise(times)]
+        early = statistics.median(each[WINDOW : 2 * WINDOW])
+        late = statistics.median(each[-WINDOW:])
+        found[name] = {"10": early, str(trials): late, "ratio": late / early}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(milliseconds(options.trials, Path(folder)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
