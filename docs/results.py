@@ -12,8 +12,8 @@ HEAD = """
 # Results
 
 One folder a study, written by `vision-tuner` and by nothing else: records as JSON,
-`report.md` with figures; `vision-tuner report NAME` makes its page. Weights are not here;
-the commands below make them again where the data is present. Choices are made on
+`report.md` with figures; `vision-tuner report NAME` makes its page. Weights are not
+here; the commands below make them again where the data is present. Choices are made on
 validation, then the test set is read; `test_ledger.json` lists every look at it.
 [LOG.md](LOG.md) keeps what was found on the way, failures included. This page is
 written by `make docs`.
