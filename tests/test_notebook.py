@@ -17,6 +17,7 @@ TINY = {
     "epochs": 3,
     "trials": 2,
     "limit_train": 128,
+    "tuner": "hyperband",
     "fixed": {"stages": 2, "base_filters": 16, "stem_stride": 2},
     "max_flops": 1e9,
 }
