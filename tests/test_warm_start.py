@@ -116,6 +116,7 @@ def test_a_tuner_starts_with_what_it_was_told(tmp_path: Path, tuner: str) -> Non
 def test_several_objectives_order_promotions_by_fronts() -> None:
     oracle = make_oracle(study(tuner="bohb", further_objectives=["flops"]), space())
     costs = [(0.5, 9.0), (0.9, 9.0), (0.6, 1.0), (0.4, 9.0), (0.3, 9.0), (0.2, 9.0)]
+    costs += [(0.1, 9.0), (0.0, 9.0)]
     asked = [oracle.create_trial(f"worker{i}") for i in range(len(costs))]
     for trial, (accuracy, flops) in zip(asked, costs, strict=True):
         metrics = {"val_accuracy": accuracy, "flops": flops}
