@@ -48,15 +48,3 @@ def measured_costs(model: Any, study: Study) -> Metrics:
     if "latency_ms" in study.further_objectives:
         costs["latency_ms"] = latency_ms(model)
     return costs
-
-
-def with_latency(measured: Metrics, model: Any) -> Metrics:
-    """Return the costs of a network that is fully trained, its latency among them.
-
-    Others are spared the second or so it takes to compile and measure.
-    """
-    from hypermodels.cost import latency_ms
-
-    if "latency_ms" in measured:
-        return measured
-    return measured | {"latency_ms": latency_ms(model)}

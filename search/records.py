@@ -39,8 +39,8 @@ class Trial:
         failure: the kind of failure, where there is one.
         history: metric -> value per epoch.
         measured: what was measured of the network: `flops` (one image forward) and,
-            where it is an objective or the trial was trained to the last epoch,
-            `latency_ms` (one image forward, median, beside what else was running).
+            where it is an objective, `latency_ms` (one image forward, median, beside
+            what else was running).
         seed: of weights, data order, augmentation and dropout.
         notes: what went wrong on the way and was mended: a worker replaced, a batch
             halved, a damaged checkpoint.

@@ -37,7 +37,6 @@ from search.limits import (
     check_latency,
     check_size,
     measured_costs,
-    with_latency,
 )
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
@@ -140,9 +139,6 @@ def train_epochs(
             turn = epoch_order(order.seed, standing.epochs, len(source.images), labels)
             before = standing
             standing, logs = train_epoch(order, study, before, fit, turn, batches, link)
-            if standing.epochs >= order.length:
-                measured = with_latency(standing.measured, model)
-                standing = replace(standing, measured=measured)
             link.pulse("saving")
             seconds = standing.seconds - before.seconds
             resources = resources_of(len(source.images), seconds)

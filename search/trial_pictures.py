@@ -106,7 +106,7 @@ def augmented_batch(
     pictures, seen = np.asarray(images[chosen]), np.asarray(targets[chosen])
     layer = model.augmentation
     if layer is not None:
-        before = [np.array(variable.value) for variable in layer.variables]
+        before = [np.asarray(v.value).copy() for v in layer.variables]
         made = layer(pictures, seen)
         pictures, seen = (np.asarray(part) for part in made)
         for variable, value in zip(layer.variables, before, strict=True):

@@ -29,6 +29,8 @@ class Array:
 class LightModel:
     """What `search.training` takes for a compiled Keras model."""
 
+    layers: tuple[Any, ...] = ()
+
     def __init__(self, order: Any) -> None:
         rng = np.random.default_rng(order.seed)
         values = order.values

@@ -144,7 +144,7 @@ def may_be_promoted(plan: Plan, ledger: Ledger, factor: int) -> set[str]:
     At the first rung that is the top share of all configurations there will be.
     """
     first, top = ledger.at(0, 0), len(plan.bracket.epochs) - 1
-    share = max(plan.bracket.sizes[0] // factor, *plan.bracket.sizes[1:2])
+    share = max(plan.bracket.sizes[0] // factor, *plan.bracket.sizes[1:2], 0)
     found = {
         place[1] for place in first.waiting if top and first.better_than(place) < share
     }
