@@ -342,6 +342,8 @@ def study_state(paths: StudyPaths, trials: list[Trial]) -> str:
         return "exported"
     if paths.ensemble.exists():
         return "finalized"
+    if not trials and any(paths.comparisons.glob("*.json")):
+        return "compared"
     open_states = ("WAITING", "RUNNING", "PAUSED")
     is_open = not trials or any(trial.state in open_states for trial in trials)
     return "unfinished" if is_open else "searched"

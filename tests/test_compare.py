@@ -23,7 +23,7 @@ from search.files import read_json
 from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
 from search.records import Values
-from search.studies import ready_made
+from search.studies import ready_made, study_state
 from search.variants import changed, compared_values, completed, differing
 
 SIMULATIONS = 1000
@@ -183,6 +183,14 @@ def test_the_same_comparison_again_trains_nothing_and_says_the_same(
     printed = json.loads(capsys.readouterr().out)
     assert printed["verdicts"] == before.verdicts
     assert read_comparison(file).runs == before.runs
+
+
+def test_a_study_that_was_only_compared_says_so(compared: Path) -> None:
+    paths = study_paths("shapes-unet", compared / "r", compared / "l")
+    assert study_state(paths, []) == "compared"
+    assert study_state(study_paths("other", compared / "r", compared / "l"), []) == (
+        "unfinished"
+    )
 
 
 def test_masks_are_shown_under_each_value_and_in_the_report(compared: Path) -> None:
