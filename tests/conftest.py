@@ -1,6 +1,7 @@
 """What tests share: the real data, a quiet TensorFlow, a cache of their own."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["VISION_TUNER_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back the folders a test let modules be imported from.
+
+    A module of the same name in another test's folder would be found first.
+    """
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert len([line for line in network.splitlines() if line.strip()]) <= 26
     (tmp_path / "my_network.py").write_text(network)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "my_network", raising=False)
     return tmp_path
 
