@@ -34,11 +34,19 @@ cifar() { # the upper block learns; what is frozen is computed once for two augm
     finish cifar100-mobilenet --top 1
 }
 
-convnet() { # from scratch, with the way from the default to the best
+convnet() { # from scratch, six questions of design; the way from the default to the best
     $vt search cifar100-convnet --name cifar100-convnet-scratch --data-dir "$data" \
-        --limit-train 10000 --epochs 27 --trials 12
+        --limit-train 10000 --epochs 12 --trials 24 \
+        --fix stem_stride=2 --fix stages=3 --fix width_growth=2.0 \
+        --fix normalization=batch --fix activation=relu --fix downsampling=stride \
+        --fix squeeze_excitation=false --fix stochastic_depth_rate=0 \
+        --fix dropout_rate=0 --fix mixing=none --fix erasing_probability=0 \
+        --fix batch_size=64 --fix label_smoothing=0 --fix weight_averaging=false \
+        --fix optimizer=adamw --fix weight_decay=0.01 --fix schedule=cosine \
+        --fix warmup_fraction=0.05
     finish cifar100-convnet-scratch --top 3 --seeds 2
     $vt compare cifar100-convnet-scratch --path --seeds 2
+    $vt report cifar100-convnet-scratch
 }
 
 unet() { # from scratch
