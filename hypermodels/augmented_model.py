@@ -91,11 +91,7 @@ class AugmentedModel(keras.Model):
             epoch: epochs finished before, over the trial's whole life.
             history: Keras' logs of these epochs.
         """
-        if self.optimizer.use_ema:
-            # Keras 3.15 leaves weights and averages in one buffer on JAX, which the
-            # next `fit` then donates twice.
-            for variable in self.optimizer.variables:
-                variable.assign(keras.ops.copy(variable))
+        self.part_averages()
         waits, scale = epoch < self.rules.wait_epochs, 1.0
         self._set_waiting(waits)
         if self.rules.plateau_patience is not None:
@@ -109,6 +105,16 @@ class AugmentedModel(keras.Model):
         if self.train_function is not None and self.traced_with != traced_with:
             self.make_train_function(force=True)
         self.traced_with = traced_with
+
+    def part_averages(self) -> None:
+        """Give averages of weights memory of their own; to be called after each `fit`.
+
+        Keras 3.15 leaves weights and averages in one buffer on JAX, which the next
+        `fit` would donate twice, and `predict` free.
+        """
+        if self.optimizer.use_ema:
+            for variable in self.optimizer.variables:
+                variable.assign(keras.ops.copy(variable))
 
     def _set_waiting(self, waits: bool) -> None:
         """Put the waiting normalisations into inference mode, or out of it."""

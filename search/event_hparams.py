@@ -1,7 +1,9 @@
 """HParams of TensorBoard: every knob with its domain, every trial with its result.
 
 A trial's session is its run `<logs>/<trial>`; its metrics are scalars there, at the
-epoch of its best score, one point a rung.
+epoch of its best score, one point a rung. The latency is measured by whoever trained,
+when a training has had its last epoch, and stands in the run of that: a measurement
+differs from run to run, so no record holds it unless it is an objective.
 """
 
 import time
@@ -14,9 +16,8 @@ from search.records import Task, Trial, Value
 
 SCORE = "trial/score"
 # What a trial costs and how far it came; each a tag below `trial/`.
-COSTS = (
-    "rung", "epochs", "best_epoch", "seconds", "parameters", "flops", "latency_ms",
-)  # fmt: skip
+COSTS = ("rung", "epochs", "best_epoch", "seconds", "parameters", "flops")
+LATENCY = "resources/latency_ms"
 METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "top5_accuracy", "loss"),
     "segmentation": ("dice", "foreground_iou", "pixel_accuracy", "loss"),
@@ -53,6 +54,7 @@ def write_hparams_domain(
     declared = [
         hparams.Metric(tag, display_name=tag.removeprefix("trial/")) for tag in tags
     ]
+    declared.append(hparams.Metric(LATENCY, group="train", display_name="latency_ms"))
     file = EventFile(logs, 0)
     file.summary(0, hparams.hparams_config_pb(infos, declared))
     file.close()
@@ -102,7 +104,7 @@ def result_of(trial: Trial, rung: int) -> dict[str, float | None]:
         "best_epoch": trial.best_epoch,
         "seconds": trial.seconds,
         "parameters": trial.parameters,
-        **trial.measured,
+        **{key: value for key, value in trial.measured.items() if key in COSTS},
     }
     place = trial.best_epoch or trial.epochs
     metrics = {

@@ -155,6 +155,10 @@ class EventWriter:
             epoch, {f"epoch_{k}": v for k, v in validation.items()}
         )
 
+    def write_scalar(self, split: str, epoch: int, tag: str, value: float) -> None:
+        """Write one value of a split."""
+        self._file(split).scalars(epoch, {tag: value})
+
     def write_image(self, split: str, epoch: int, tag: str, picture: Any) -> None:
         """Write a PIL picture of a split."""
         self._file(split).image(epoch, tag, picture)
@@ -174,6 +178,9 @@ class NoEvents:
         logs: Mapping[str, float | None],
         resources: Mapping[str, float | None],
     ) -> None:
+        """Write nothing."""
+
+    def write_scalar(self, split: str, epoch: int, tag: str, value: float) -> None:
         """Write nothing."""
 
     def write_image(self, split: str, epoch: int, tag: str, picture: Any) -> None:

@@ -11,6 +11,11 @@ def must_train(standing: Standing, order: Order, study: Study) -> bool:
     return standing.epochs < order.epochs and not is_stale(standing, study)
 
 
+def is_finished(standing: Standing, order: Order, study: Study) -> bool:
+    """Return whether the training has had its last epoch, of all rungs."""
+    return standing.epochs >= order.length or is_stale(standing, study)
+
+
 def is_stale(standing: Standing, study: Study) -> bool:
     """Return whether the score has not improved for `study.patience` epochs."""
     best = best_epoch_of(standing.history, study.objective, study.direction)

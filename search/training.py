@@ -147,6 +147,7 @@ def train_epochs(
             if link.is_stopped():
                 break
         pictures.show_end(standing.epochs)
+        pictures.show_latency(standing)
     WORKBENCH.put(key, built)
     return standing
 

@@ -1,7 +1,8 @@
-"""What TensorBoard shows of a trial besides curves: batches, mistakes, masks, graph.
+"""What TensorBoard shows of a trial besides curves: pictures, graph and latency.
 
 Drawn once when a trial begins and once at the end of each rung, outside the epochs
-that are timed, from few images and without compiling anything. The images are the same
+that are timed, from few images and without compiling; only the latency of a training
+that has had its last epoch compiles the network for one image. The images are the same
 in every trial. Random state is as before afterwards: a trial that drew pictures goes on
 exactly as one that did not.
 """
@@ -15,15 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from search.checkpoints import Standing
 from search.datasets import PreparedDataset
 from search.datasets.sources import FOREGROUND, VOID
 from search.event_graph import graph_bytes
+from search.event_hparams import LATENCY
 from search.event_search import GRAPH
 from search.files import write_with
 from search.orders import Order
 from search.picture_sheets import CELL, sheet
 from search.previews import highlighted
 from search.pulse import Link
+from search.stopping import is_finished
 from search.studies import Study
 
 Array = NDArray[Any]
@@ -81,8 +85,23 @@ class Pictures:
         if epochs and not self.order.use_validation:
             self.without_harm(draw)
 
+    def show_latency(self, standing: Standing) -> None:
+        """Show how long one image takes; measured, unless that was done before."""
+
+        def measure() -> None:
+            from hypermodels.cost import latency_ms
+
+            known = standing.measured.get("latency_ms")
+            if known is None:
+                self.model.part_averages()
+                known = latency_ms(self.model)
+            self.events.write_scalar("train", standing.epochs, LATENCY, known)
+
+        if is_finished(standing, self.order, Study(**self.order.study)):
+            self.without_harm(measure)
+
     def without_harm(self, draw: Callable[[], None]) -> None:
-        """Draw; what goes wrong is said and does not end the trial."""
+        """Draw or measure; what goes wrong is said and does not end the trial."""
         if self.order.logs is None:
             return
         try:

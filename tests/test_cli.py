@@ -95,6 +95,54 @@ def test_every_verb_leaves_its_record(finished: tuple[Path, str]) -> None:
     assert {path.name for path in runs} == {"train", "validation"}
 
 
+def hparams_table(logs: Path) -> list[Any]:
+    """Return the session groups that TensorBoard makes of a study's logs."""
+    from tensorboard.backend.event_processing.data_provider import (
+        MultiplexerDataProvider,
+    )
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import (
+        EventMultiplexer,
+    )
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import (
+        api_pb2,
+        backend_context,
+        get_experiment,
+        list_session_groups,
+    )
+
+    events = EventMultiplexer().AddRunsFromDirectory(str(logs))
+    events.Reload()
+    provider = MultiplexerDataProvider(events, str(logs))
+    context = backend_context.Context(TBContext(data_provider=provider))
+    here = RequestContext(), context, ""
+    about = api_pb2.GetExperimentRequest(include_metrics=True)
+    asked = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=[api_pb2.STATUS_SUCCESS], include_metrics=True, slice_size=10
+    )
+    for metric in get_experiment.Handler(*here, about).run().metric_infos:
+        asked.col_params.add(metric=metric.name)
+    return list(list_session_groups.Handler(*here, asked).run().session_groups)
+
+
+def test_hparams_show_what_each_trial_reached_and_cost(
+    finished: tuple[Path, str],
+) -> None:
+    folder, study = finished
+    trials = read_json(folder / "results" / study / "trials.json")
+    groups = hparams_table(folder / "tensorboard_logs" / study)
+    assert len(groups) == len(trials)
+    for group in groups:
+        shown = {m.name.tag: m.value for m in group.metric_values}
+        trial = trials[int(group.sessions[0].name)]
+        assert shown["trial/score"] == pytest.approx(trial["score"])
+        assert shown["trial/flops"] == pytest.approx(trial["measured"]["flops"])
+        assert shown["trial/parameters"] == trial["parameters"]
+        assert {"trial/rung", "trial/epochs", "trial/seconds"} <= shown.keys()
+        assert 0 < shown["resources/latency_ms"] < 10_000
+
+
 def test_a_finalist_with_the_search_s_seed_repeats_the_search_s_score(
     finished: tuple[Path, str],
 ) -> None:
