@@ -29,6 +29,9 @@ TASKS: dict[str, Task] = {
     "mobilenet_unet": "segmentation",
 }
 
+# Have no pretrained part; `--weights` means nothing to them.
+FROM_SCRATCH = frozenset({"convnet", "unet"})
+
 # Entry points: name = module:Class
 GROUP = "vision_tuner.hypermodels"
 

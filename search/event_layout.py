@@ -20,6 +20,7 @@ CHARTS: Mapping[str, Mapping[str, list[str]]] = {
     "Machine": {
         "training images a second": ["resources/images_per_second"],
         "memory of the worker, GiB": ["resources/memory_gib"],
+        "peak memory on its GPU, GiB": ["resources/peak_gpu_memory_gib"],
         "seconds an epoch": ["resources/seconds_per_epoch"],
     },
 }

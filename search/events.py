@@ -16,7 +16,7 @@ from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
-from search.memory import GIB, memory_of
+from search.memory import GIB, memory_of, peak_gpu_memory
 from search.orders import Order
 
 PREFIX = "events.out.tfevents"
@@ -190,11 +190,15 @@ class NoEvents:
 def resources_of(images: int, seconds: float) -> dict[str, float | None]:
     """Return what an epoch took: seconds, training images a second, memory now held.
 
+    On a GPU also the most memory held there so far.
+
     Args:
         seconds: of the epoch, validation included.
     """
+    on_gpu = peak_gpu_memory()
     return {
         "resources/seconds_per_epoch": seconds,
         "resources/images_per_second": images / seconds if seconds > 0 else None,
         "resources/memory_gib": memory_of(os.getpid()) / GIB,
+        "resources/peak_gpu_memory_gib": None if on_gpu is None else on_gpu / GIB,
     }

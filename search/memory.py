@@ -1,6 +1,7 @@
 """How much memory processes hold, and how much this machine has."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,24 @@ def memory_of(pid: int) -> int:
     except psutil.Error:
         return 0
     return int(info.rss - getattr(info, "shared", 0))
+
+
+def peak_gpu_memory() -> int | None:
+    """Return the most bytes this process has held on its GPU; None without one.
+
+    A process that has not imported Keras has no GPU.
+    """
+    keras = sys.modules.get("keras")
+    backend = keras and keras.config.backend()
+    if backend not in ("tensorflow", "jax"):
+        return None
+    if backend == "tensorflow":
+        tensorflow = sys.modules["tensorflow"]
+        if not tensorflow.config.list_logical_devices("GPU"):
+            return None
+        return int(tensorflow.config.experimental.get_memory_info("GPU:0")["peak"])
+    usage = sys.modules["jax"].local_devices()[0].memory_stats()  # None of CPUs
+    return int(usage["peak_bytes_in_use"]) if usage else None
 
 
 def kernel_kills() -> int:

@@ -1,5 +1,6 @@
 """The sections on the search itself: curves, knobs, rungs, failures, every trial."""
 
+from hypermodels import FROM_SCRATCH
 from search.live import values_text
 from search.pareto import direction_of, front, value_of
 from search.records import Trial
@@ -37,6 +38,12 @@ from search.report_statistics import (
     knob_importance,
     rank_agreements,
 )
+from search.studies import Study
+
+
+def pretrained_weights(study: Study) -> str:
+    """Return where the pretrained part of a network has its weights from."""
+    return "none" if study.hypermodel in FROM_SCRATCH else study.weights
 
 
 def search_section(records: StudyRecords) -> Section | None:
@@ -56,7 +63,7 @@ def search_section(records: StudyRecords) -> Section | None:
                 f"{study.epochs} epochs a trial, {planned(study.trials)}{budget}",
             ),
             ("Stopped without gain", patience),
-            ("Pretrained weights", study.weights),
+            ("Pretrained weights", pretrained_weights(study)),
             ("Seed", str(study.seed)),
             ("Fixed knobs", values_text(study.fixed) or "none"),
             ("Trials by state", states(records.trials)),

@@ -456,6 +456,7 @@ def test_a_study_without_any_trial_has_a_sensible_page(tmp_path: Path) -> None:
     page = read_page(paths).words()
     assert "No search yet: no trial was begun." in page
     assert "The test set has not been read." in page
+    assert "Pretrained weights none" in page  # of a network from scratch
     assert "How to reproduce" in page
     assert not list(paths.figures.glob("*.png"))
 
