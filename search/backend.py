@@ -1,5 +1,6 @@
 """Load Keras in the process a person looks at, without TensorFlow's notes."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -18,6 +19,8 @@ def load_keras() -> None:
     """
     if "keras" in sys.modules:
         return
+    # It warns of every network traced after a few, which is what exporting many is.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as notes:
