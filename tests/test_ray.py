@@ -170,6 +170,27 @@ def test_fractions_of_cores_and_gpus_are_asked_of_the_cluster(
     assert json.loads(printed) == {"places": 2, "used": {"CPU": 1.0, "GPU": 1.0}}
 
 
+def test_a_comparison_on_the_cluster_equals_one_on_this_machine(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    wait_until(cluster.is_listening)
+    command = [*COMMAND[:4], "compare", "shapes-convnet", "--vary", "augmentation"]
+    command += ["--values", "none,flip", "--seeds", "1", "--epochs", "1"]
+    command += TINY[TINY.index("--limit-train") :][:2] + TINY[TINY.index("--fix") :]
+    scores = {}
+    for place, options in (
+        ("here", ["--workers", "0"]),
+        ("there", ["--ray", cluster.address, "--gpus-per-trial", "0"]),
+    ):
+        folder = tmp_path / place
+        folder.mkdir()
+        compared = cluster.start([*command, *options], cwd=folder, env=environment())
+        assert compared.wait() == 0
+        (record,) = folder.glob(f"{STUDY}/comparisons/*.json")
+        scores[place] = [each["score"] for each in read_json(record)["runs"]]
+    assert len(scores["here"]) == 2 and scores["there"] == scores["here"]
+
+
 def test_room_counts_whole_trials_on_whole_nodes() -> None:
     nodes = [Node("a", "10.0.0.1", 4, 0), Node("b", "10.0.0.2", 8, 2)]
     assert room(nodes, cpus=1, gpus=0) == 12
