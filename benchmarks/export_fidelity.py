@@ -97,7 +97,7 @@ def members(study: Study, data: PreparedDataset, work: Path) -> dict[str, Any]:
 
 def rows(name: str, study: Study, work: Path) -> list[dict[str, Any]]:
     """Return what the check of every file measured."""
-    data = prepared_data(study, Path(study.data_dir) if study.data_dir else None)
+    data = prepared_data(study, None)
     networks = members(study, data, work)
     images = spread(data.open("validation", study.task)[0], IMAGES)
     outputs = {

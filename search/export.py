@@ -141,8 +141,7 @@ def load_trained(
     from search.inputs import prepared_data
     from search.predictions import load_best
 
-    where = data_dir or (Path(study.data_dir) if study.data_dir else None)
-    data = prepared_data(study, where)
+    data = prepared_data(study, data_dir)
     members = recorded_members(record, read_records(paths.finalists, Finalist))
     wanted = {*record.members, record.best_single.member}
     if record.student:

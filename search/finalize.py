@@ -26,7 +26,7 @@ from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
 from search.sealing import already_scored
-from search.studies import Study, open_study, read_study
+from search.studies import open_study, read_study
 from search.tta import check_kinds
 
 
@@ -83,7 +83,7 @@ def finalize(
         return recorded_ensemble(paths)
     crew = Workers(workers, cluster=cluster)
     crew.number()  # an unreachable cluster is told before any work
-    data = prepared_data(study, data_dir or recorded_data_dir(study), say=console.print)
+    data = prepared_data(study, data_dir, say=console.print)
     refuse_other_data(paths, data)
     copies = refuse_copies(data)
     with only_driver(paths):
@@ -107,11 +107,6 @@ def recorded_ensemble(paths: StudyPaths) -> Ensemble:
     record = read_ensemble(paths.ensemble)
     assert record is not None, "the lock has seen it"
     return record
-
-
-def recorded_data_dir(study: Study) -> Path | None:
-    """Return where the search found its data."""
-    return None if study.data_dir is None else Path(study.data_dir)
 
 
 def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:

@@ -185,11 +185,16 @@ def prepared_data(
     data_dir: Path | None,
     say: Callable[[str], None] = lambda text: None,
 ) -> PreparedDataset:
-    """Prepare (or open) the study's data."""
+    """Prepare (or open) the study's data.
+
+    Args:
+        data_dir: where it lies; None = where an earlier command found it.
+    """
+    found = None if study.data_dir is None else Path(study.data_dir)
     return prepare(
         study.dataset,
         task=study.task,
-        data_dir=data_dir,
+        data_dir=data_dir or found,
         image_size=study.image_size,
         seed=study.seed,
         skip_unreadable=study.skip_unreadable,

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from search.datasets.tfds_classification import (
     tfds_root,
 )
 from search.errors import InputError
+from search.inputs import prepared_data
+from search.studies import ready_made
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_voc = pytest.mark.skipif(
@@ -203,6 +206,9 @@ def test_voc_is_unpacked_from_an_archive_in_the_data_folder(
     assert not (tmp_path / "out.jpg").exists()
     left = {path.name for path in archive.parent.iterdir()}
     assert left == {archive.name, "VOCdevkit", "downloads"}
+    study = replace(ready_made("voc2012-unet"), image_size=32)
+    remembered = replace(study, data_dir=str(archive.parent))
+    assert prepared_data(remembered, None).fingerprint == prepared.fingerprint
 
 
 def test_a_damaged_archive_is_refused_and_what_to_do_is_said(
