@@ -7,22 +7,28 @@ curves of 9 epochs and 7 metrics: processor and wall milliseconds a trial, media
 """
 
 import argparse
+import io
 import itertools
 import json
 import statistics
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 import benchmarks.one_thread  # noqa: F401
 from benchmarks.suggestion_latency import mixed_space
 from search.driver import Driver
-from search.oracles import make_oracle
-from search.orders import Order, Outcome, Progress, Report
+from search.event_search import SearchEvents
+from search.live import LiveView
+from search.oracles import make_oracle, planned
+from search.orders import Order, Outcome, Report
 from search.paths import study_paths
-from search.records import Trial
 from search.studies import Study
+from search.watchers import Watchers
 
 EPOCHS = 9
 METRICS = ("loss", "accuracy", "top5_accuracy", "learning_rate")
@@ -60,19 +66,6 @@ class InstantWorker:
         pass
 
 
-class Nobody:
-    """Watches nothing."""
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def changed(self, trials: list[Trial]) -> None:
-        pass
-
-    def notice(self, text: str) -> None:
-        pass
-
-
 def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
     """Return the cost of a trial near the 10th and near the last."""
     study = Study(
@@ -85,14 +78,24 @@ def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
         trials=trials + WINDOW,
     )
     worker = InstantWorker()
-    Driver(
-        study=study,
-        paths=study_paths(study.name, folder / "results", folder / "logs"),
-        data_folder=folder,
-        oracle=make_oracle(study, mixed_space()),
-        executor=worker,
-        watcher=Nobody(),
-    ).search()
+    paths = study_paths(study.name, folder / "results", folder / "logs")
+    view = LiveView(
+        Console(file=io.StringIO()),
+        objective=study.objective,
+        direction=study.direction,
+        most_epochs=EPOCHS,
+        planned=planned(study),
+    )
+    events = SearchEvents(paths, study.objective, study.direction, lambda: 0.0)
+    with view, closing(events):
+        Driver(
+            study=study,
+            paths=paths,
+            data_folder=folder,
+            oracle=make_oracle(study, mixed_space()),
+            executor=worker,
+            watcher=Watchers([view, events]),
+        ).search()
     found: dict[str, Any] = {}
     for place, name in enumerate(("processor", "wall")):
         times = [reading[place] for reading in worker.times]

@@ -1,25 +1,28 @@
 """The driver: asks the oracle, gives orders, tells results, and writes records.
 
 It alone owns the oracle and the records; workers own the training. They share only the
-trial's folder. After every answer the trials and then the oracle's state are written
-whole, so that a search killed between any two lines goes on where it was: what the
-oracle believes to be running is ordered again, and its worker continues from the
-checkpoint (or answers at once, where the order had been finished).
+trial's folder. After every answer what changed is written down, so that a search killed
+between any two lines goes on where it was: what the oracle believes to be running is
+ordered again, and its worker continues from the checkpoint (or answers at once, where
+the order had been finished).
 """
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from search.books import Books
 from search.budgets import WallTime, epochs_ordered
 from search.errors import StorageError
 from search.event_hparams import write_hparams
 from search.failures import STORAGE
 from search.files import remove_leftovers
 from search.interrupts import gentle_interrupt
+from search.journal import Knowledge
 from search.oracles.brackets import DRAWS_PER_PLACE
 from search.orders import Executor, Order, Outcome, Progress
 from search.outcomes import ended_trial, is_repeated_bug, plain_values
@@ -27,16 +30,13 @@ from search.pareto import told_metrics
 from search.paths import StudyPaths
 from search.records import Trial, Values
 from search.retention import may_go_on, sweep
-from search.room import when_there_is_room
 from search.state import (
-    State,
     oracle_state,
     read_state,
     remembered_outcome,
     remembered_trials,
     restore_oracle,
     same_values,
-    write_state,
 )
 from search.studies import Study
 from search.watchers import Watcher
@@ -60,6 +60,7 @@ class Driver:
         began: order id -> when it was given, a reading of the monotonic clock.
         epoch_seconds: order id -> of its latest epoch.
         most_trials: that the oracle may ask for, where it counts them.
+        swept: ids of trials whose checkpoints were removed.
         places: of the executor when they were last filled.
         wall: time spent, and the limit.
         reserve: seconds to keep for what comes after the search, by its trials.
@@ -82,8 +83,16 @@ class Driver:
     began: dict[str, float] = field(default_factory=dict)
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     most_trials: int | None = None
+    swept: set[str] = field(default_factory=set)
     places: int = 0
     interrupted: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.books = Books(
+            self.paths,
+            lambda text: self.watcher.notice(text),
+            lambda: self.interrupted.is_set(),
+        )
 
     def search(self) -> list[Trial]:
         """Run until the oracle has nothing more to ask, or a budget is spent.
@@ -99,12 +108,17 @@ class Driver:
         try:
             with gentle_interrupt(self.executor.stop) as self.interrupted:
                 status = self.run()
+        except Exception:
+            with suppress(StorageError):
+                self.books.close(self.knowledge())
+            raise
         finally:
             self.executor.close()
+        if status == "STOPPED" and not self.interrupted.is_set():
+            self.declare_completed()
+        self.books.close(self.knowledge())
         if self.interrupted.is_set():
             raise KeyboardInterrupt
-        if status == "STOPPED":
-            self.declare_completed()
         return list(self.trials.values())
 
     def run(self) -> str:
@@ -112,6 +126,7 @@ class Driver:
         status = self.fill_places()
         while self.running:
             outcome = self.executor.wait(self.heard)
+            self.books.catch_up(self.trials)
             if outcome is not None:
                 self.tell(outcome)
                 status = self.fill_places()
@@ -127,6 +142,7 @@ class Driver:
         """Pass on that an epoch ended; end the search where no other fits."""
         self.epoch_seconds[progress.order_id] = progress.seconds
         self.watcher.progress(progress)
+        self.books.catch_up(self.trials)
         if self.out_of_time():
             self.executor.stop()
 
@@ -208,12 +224,15 @@ class Driver:
         """Return the id of the trial an oracle's trial is, new or continued."""
         parent = asked.hyperparameters.values.get("tuner/trial_id")
         if asked.trial_id not in self.roots:
-            taken = set(self.roots.values())
-            free = [t for t in self.remembered.values() if t.trial_id not in taken]
-            known = same_values(free, knobs)
+            known = same_values(self.unclaimed(), knobs)
             root = known.trial_id if known else f"{len(self.trials):04d}"
             self.roots[asked.trial_id] = root if parent is None else self.roots[parent]
         return self.roots[asked.trial_id]
+
+    def unclaimed(self) -> list[Trial]:
+        """Return the remembered trials that the tuner has not asked for again."""
+        taken = set(self.roots.values()) if self.remembered else set()
+        return [t for t in self.remembered.values() if t.trial_id not in taken]
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""
@@ -231,6 +250,7 @@ class Driver:
                 return
         self.trials[root] = replace(before, state="RUNNING")
         self.began[root] = time.monotonic()
+        self.swept.discard(root)
         self.save()
         given = Order(
             order_id=root,
@@ -244,7 +264,7 @@ class Driver:
             epochs=epochs,
             length=self.study.epochs,
         )
-        self.write(lambda: self.executor.submit(given))
+        self.books.write(lambda: self.executor.submit(given))
         self.watcher.changed(list(self.trials.values()))
 
     def tell(self, outcome: Outcome) -> None:
@@ -262,7 +282,7 @@ class Driver:
         else:
             self.trials[root] = self.told(trial, asked_id)
         self.save()
-        self.write(lambda: self.write_hparams(root))
+        self.books.write(lambda: self.write_hparams(root))
         # Before the sweep: a watcher may read what a trial left.
         self.watcher.changed(list(self.trials.values()))
         self.sweep()
@@ -315,22 +335,16 @@ class Driver:
     def sweep(self) -> None:
         """Remove the checkpoints that can no longer matter."""
         going_on = may_go_on(self.oracle, self.roots)
-        sweep(self.paths, self.trials, going_on, self.study.direction)
+        ids = sorted(self.trials.keys() - self.swept)
+        trials = {trial_id: self.trials[trial_id] for trial_id in ids}
+        self.swept |= sweep(self.paths, trials, going_on, self.study.direction)
 
     def save(self) -> None:
-        """Write all the driver knows; wait where the disk is full."""
-        asked = {key: trial.get_state() for key, trial in self.oracle.trials.items()}
-        state = State(
-            oracle=oracle_state(self.oracle),
-            asked=asked,
-            roots=self.roots,
-            trials=list(self.trials.values()),
-            seconds=self.wall.spent(),
-        )
-        self.write(lambda: write_state(self.paths, state))
+        """Write down what has changed; wait where the disk is full."""
+        self.books.save(self.knowledge())
 
-    def write(self, what: Callable[[], object]) -> None:
-        """Write; wait where the disk is full."""
-        when_there_is_room(
-            what, self.paths.folder, self.watcher.notice, self.interrupted.is_set
-        )
+    def knowledge(self) -> Knowledge:
+        """Return all that must not be lost."""
+        tuner = oracle_state(self.oracle)
+        asked, spent = self.oracle.trials, self.wall.spent()
+        return Knowledge(tuner, asked, self.roots, self.trials, spent)

@@ -1,12 +1,13 @@
 """The run `search` of TensorBoard: how the search as a whole goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from search.event_layout import layout_summary
 from search.events import EventFile
 from search.orders import Progress
 from search.paths import StudyPaths
-from search.records import Direction, Trial, ranked
+from search.records import Direction, Trial
+from search.tally import Tally
 
 RUN = "search"
 # A run of its own: what a killed search wrote is forgotten by step, seconds here.
@@ -36,8 +37,7 @@ class SearchEvents:
         self._objective = objective
         self._direction = direction
         self._spent = spent
-        self._trials: list[Trial] = []
-        self._latest: dict[str, int] = {}
+        self._tally = Tally(direction)
         self._best: float | None = None
         self._files: dict[str, EventFile] = {}
         self._graph_of: str | None = None
@@ -45,7 +45,7 @@ class SearchEvents:
 
     def progress(self, progress: Progress) -> None:
         """Write a point for a finished epoch."""
-        self._latest[progress.order_id] = progress.epoch
+        self._tally.progress(progress)
         score = progress.logs.get(self._objective)
         if score is not None:
             self._best = self._better(score)
@@ -53,10 +53,10 @@ class SearchEvents:
 
     def changed(self, trials: list[Trial]) -> None:
         """Write how many trials ended how, and the graph of a new best one."""
-        self._trials = trials
-        best = ranked([t for t in trials if t.state != "FAILED"], self._direction)
-        if best and best[0].score is not None:
-            self._best = self._better(best[0].score)
+        self._tally.changed(trials)
+        best = self._tally.best
+        if best is not None and best.score is not None:
+            self._best = self._better(best.score)
         if trials:
             self._try(lambda: self._write_trials(best))
 
@@ -68,13 +68,6 @@ class SearchEvents:
         for file in self._files.values():
             file.close()
 
-    def epochs(self) -> int:
-        """Return the epochs spent by all trials, those under way included."""
-        return sum(
-            max(trial.epochs, self._latest.get(trial.trial_id, 0))
-            for trial in self._trials
-        )
-
     def _better(self, score: float) -> float:
         if self._best is None:
             return score
@@ -82,27 +75,27 @@ class SearchEvents:
 
     def _write_best(self) -> None:
         name = f"best_{self._objective}"
-        epochs, seconds = self.epochs(), round(self._spent())
+        epochs, seconds = self._tally.epochs, round(self._spent())
         self._opened(RUN, epochs).scalars(epochs, {f"search/{name}": self._best})
         self._opened(SECONDS_RUN, seconds).scalars(
             seconds, {f"search_by_seconds/{name}": self._best}
         )
 
-    def _write_trials(self, best: Sequence[Trial]) -> None:
-        states = [trial.state for trial in self._trials]
+    def _write_trials(self, best: Trial | None) -> None:
+        states, epochs = self._tally.states, self._tally.epochs
+        ended = states.total() - sum(states[state] for state in OPEN_STATES)
         counts = {
-            "search/trials_ended": sum(state not in OPEN_STATES for state in states),
-            "search/trials_failed": states.count("FAILED"),
-            "search/trials_infeasible": states.count("INFEASIBLE"),
+            "search/trials_ended": ended,
+            "search/trials_failed": states["FAILED"],
+            "search/trials_infeasible": states["INFEASIBLE"],
         }
-        epochs = self.epochs()
         file = self._opened(RUN, epochs + 1)
         file.scalars(epochs, {name: float(count) for name, count in counts.items()})
-        if best and best[0].trial_id != self._graph_of:
-            graph = self._paths.trial(best[0].trial_id) / GRAPH
+        if best is not None and best.trial_id != self._graph_of:
+            graph = self._paths.trial(best.trial_id) / GRAPH
             if graph.exists():
                 file.graph(graph.read_bytes())
-                self._graph_of = best[0].trial_id
+                self._graph_of = best.trial_id
 
     def _opened(self, run: str, first_step: int) -> EventFile:
         if run not in self._files:

@@ -12,40 +12,16 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from search.files import WholeRecords
 from search.memory import GIB, memory_of, peak_gpu_memory
 from search.orders import Order
 
 PREFIX = "events.out.tfevents"
 JPEG_QUALITY = 80
-
-
-class WholeRecords:
-    """An open file that holds whole records only, also where the disk is full."""
-
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-
-    def write(self, record: bytes) -> None:
-        """Write a record, or nothing.
-
-        Raises:
-            OSError: there is no room for it.
-        """
-        begin, rest = self._file.tell(), record
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            self._file.truncate(begin)
-            self._file.seek(begin)
-            raise
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class EventFile:

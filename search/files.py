@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -90,9 +91,14 @@ def checksum(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with its checksum, so that a flipped bit is seen."""
+    return value | {"checksum": checksum(value)}
+
+
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object with its checksum, so that a flipped bit is seen."""
-    write_json(path, value | {"checksum": checksum(value)})
+    """Write a JSON object with its checksum."""
+    write_json(path, sealed(value))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -127,6 +133,45 @@ def remove_leftovers(folder: Path) -> None:
         is_spare = path.name.startswith(".previous") or ".previous." in path.name
         if (is_temporary or is_spare) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+class WholeRecords:
+    """An open file that holds whole records only, also where the disk is full."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+
+    def write(self, record: bytes) -> None:
+        """Write a record, or nothing.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        begin, rest = self._file.tell(), record
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(begin)
+            self._file.seek(begin)
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def append_record(path: Path, record: bytes) -> None:
+    """Append to `path` so that it survives a power failure, or leave it as it is.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    is_new = not path.exists()
+    with path.open("ab", buffering=0) as file:
+        WholeRecords(file).write(record)
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -15,10 +14,12 @@ from rich.text import Text
 
 from search.orders import Progress
 from search.records import Direction, Trial, Values, ranked
+from search.tally import Tally
 
 BEST_SHOWN = 5
 BAR_WIDTH = 16
 SECONDS_BETWEEN_NOTICES = 60
+QUIET_STATES = ("RUNNING", "WAITING", "INFEASIBLE")
 CHANGED = "unlike the first trial"
 
 
@@ -50,9 +51,7 @@ class LiveView:
         self._most_epochs = most_epochs
         self._planned = planned
         self._budget_left = budget_left
-        self._trials: list[Trial] = []
-        self._latest: dict[str, Progress] = {}
-        self._announced: set[tuple[str, int, str]] = set()
+        self._tally = Tally(direction)
         self._started = time.monotonic()
         self._epochs_seen = 0
         self._live: Live | None = None
@@ -80,19 +79,15 @@ class LiveView:
 
     def progress(self, progress: Progress) -> None:
         """Take note of an epoch."""
-        self._latest[progress.order_id] = progress
+        self._tally.progress(progress)
         self._epochs_seen += 1
 
     def changed(self, trials: list[Trial]) -> None:
         """Take note of a trial that began or ended; say so where there is no table."""
-        known = bool(self._trials)
-        self._trials = trials
-        for trial in trials:
-            mark = (trial.trial_id, trial.epochs, trial.state)
-            is_news = mark not in self._announced
-            self._announced.add(mark)
-            quiet = trial.state in ("RUNNING", "WAITING", "INFEASIBLE") or not known
-            if self._live is None and is_news and not quiet:
+        known = bool(self._tally.trials)
+        for trial in self._tally.changed(trials):
+            quiet = trial.state in QUIET_STATES or not known
+            if self._live is None and not quiet:
                 self._console.print(self.line(trial), highlight=False, soft_wrap=True)
 
     def notice(self, text: str) -> None:
@@ -113,19 +108,18 @@ class LiveView:
 
     def summary(self) -> str:
         """Return how far the search is, the best score and the time left."""
-        open_states = ("RUNNING", "WAITING", "INFEASIBLE")
-        ended = [t for t in self._trials if t.state not in open_states]
-        epochs = self.epochs_done()
-        parts = [f"{len(ended)} trials", f"{epochs} epochs"]
+        states, epochs = self._tally.states, self._tally.epochs
+        ended = states.total() - sum(states[state] for state in QUIET_STATES)
+        parts = [f"{ended} trials", f"{epochs} epochs"]
         if self._planned is not None:
             parts = [
-                f"{len(ended)}/{self._planned[0]} trials",
+                f"{ended}/{self._planned[0]} trials",
                 f"{epochs}/{self._planned[1]} epochs",
             ]
-        best = ranked(self._trials, self._direction)
-        if best:
-            parts.append(f"best {shown(best[0].score)} ({best[0].trial_id})")
-        return ", ".join([*parts, *failed_words(self._trials), *self.time_words()])
+        best = self._tally.best
+        if best is not None:
+            parts.append(f"best {shown(best.score)} ({best.trial_id})")
+        return ", ".join([*parts, *failed_words(self._tally), *self.time_words()])
 
     def time_words(self) -> list[str]:
         """Return how fast it goes, and the time, epochs and budget left."""
@@ -141,24 +135,12 @@ class LiveView:
             words.append(f"{duration(max(0.0, budget))} of the budget")
         return words
 
-    def epochs_done(self) -> int:
-        """Return the epochs trained so far, those of running trials included."""
-        return sum(
-            max(
-                trial.epochs,
-                self._latest[trial.trial_id].epoch
-                if trial.trial_id in self._latest
-                else 0,
-            )
-            for trial in self._trials
-        )
-
     def seconds_left(self) -> float | None:
         """Estimate the time left from the epochs seen so far."""
         if self._planned is None or not self._epochs_seen:
             return None
         elapsed = time.monotonic() - self._started
-        left = max(0, self._planned[1] - self.epochs_done())
+        left = max(0, self._planned[1] - self._tally.epochs)
         return elapsed / self._epochs_seen * left
 
     def render(self) -> RenderableType:
@@ -167,11 +149,11 @@ class LiveView:
         running = one_line_rows(
             {"running": 9, "": BAR_WIDTH, "epoch": 7, "rung": 9, metric: 12}
         )
-        for trial in self._trials:
+        for trial in self._tally.trials:
             if trial.state == "RUNNING":
                 running.add_row(*self.running_row(trial))
         best = one_line_rows({"best so far": 11, "epochs": 7, metric: 12})
-        for place, trial in enumerate(ranked(self._trials, self._direction)):
+        for place, trial in enumerate(ranked(self._tally.trials, self._direction)):
             if place == BEST_SHOWN:
                 break
             best.add_row(
@@ -187,12 +169,12 @@ class LiveView:
         words = Text(self.summary(), style="bold")
         if self._planned is None:
             return words
-        done, most = self.epochs_done(), self._planned[1]
+        done, most = self._tally.epochs, self._planned[1]
         return Group(words, ProgressBar(total=max(done, most), completed=done))
 
     def running_row(self, trial: Trial) -> Sequence[RenderableType]:
         """Return the row of a running trial: its bar reaches to the end of its rung."""
-        latest = self._latest.get(trial.trial_id)
+        latest = self._tally.latest.get(trial.trial_id)
         epoch = max(trial.epochs, latest.epoch if latest else 0)
         score = latest.logs.get(self._objective) if latest else trial.score
         target = self.targets.get(trial.trial_id, self._most_epochs)
@@ -207,7 +189,7 @@ class LiveView:
 
     def changed_text(self, trial: Trial) -> Text:
         """Return, in one line, the values in which a trial differs from the first."""
-        first = self._trials[0].values
+        first = self._tally.trials[0].values
         own = {k: v for k, v in trial.values.items() if first.get(k) != v}
         words = values_text(own) or "–"
         return Text(words, style="dim", overflow="ellipsis", no_wrap=True)
@@ -228,10 +210,9 @@ def can_redraw(console: Console) -> bool:
     return console.is_terminal and not is_plain
 
 
-def failed_words(trials: Sequence[Trial]) -> list[str]:
+def failed_words(tally: Tally) -> list[str]:
     """Return `3 failed (2 out of memory, 1 bug)` and `4 infeasible`."""
-    kinds = Counter(t.failure or "unknown" for t in trials if t.state == "FAILED")
-    infeasible = sum(trial.state == "INFEASIBLE" for trial in trials)
+    kinds, infeasible = +tally.failures, tally.states["INFEASIBLE"]
     words = []
     if kinds:
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

@@ -49,8 +49,9 @@ def without_numbers(message: str | None) -> str:
 
 def is_repeated_bug(trials: Sequence[Trial], outcome: Outcome) -> bool:
     """Return whether nothing but the same bug has come back so far."""
+    if any(trial.score is not None for trial in trials):
+        return False
     message = without_numbers(outcome.message)
     same = [t for t in trials if t.failure == BUG]
     same = [t for t in same if without_numbers(t.message) == message]
-    succeeded = any(trial.score is not None for trial in trials)
-    return not succeeded and len(same) >= SAME_BUGS_ALLOWED
+    return len(same) >= SAME_BUGS_ALLOWED

@@ -78,9 +78,14 @@ class StudyPaths:
         return self.work / "oracle.json"
 
     @property
-    def previous_oracle(self) -> Path:
+    def oracle_copy(self) -> Path:
         """What stands in where `oracle` is damaged."""
-        return self.work / "oracle.previous.json"
+        return self.work / "oracle.copy.json"
+
+    @property
+    def journal(self) -> Path:
+        """What changed since `oracle` was written."""
+        return self.work / "oracle.journal"
 
     @property
     def study_copy(self) -> Path:

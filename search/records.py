@@ -5,6 +5,7 @@ JSON that every parser reads.
 """
 
 import dataclasses
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -239,6 +240,13 @@ def from_dict(kind: type[Record], item: dict[str, Any], path: Path) -> Record:
 
 def ranked(trials: Sequence[Trial], direction: Direction) -> list[Trial]:
     """Return the trials that have a score, best first; ties by trial id."""
+    return leading(trials, direction, len(trials))
+
+
+def leading(trials: Sequence[Trial], direction: Direction, count: int) -> list[Trial]:
+    """Return the first of `ranked`, without sorting all of them."""
     sign = -1 if direction == "max" else 1
     scored = [trial for trial in trials if trial.score is not None]
-    return sorted(scored, key=lambda trial: (sign * (trial.score or 0), trial.trial_id))
+    return heapq.nsmallest(
+        count, scored, key=lambda trial: (sign * (trial.score or 0), trial.trial_id)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from search.checkpoints import BEST, LAST, PREVIOUS
 from search.paths import StudyPaths
-from search.records import Direction, Trial, ranked
+from search.records import Direction, Trial, leading
 
 TOP_KEPT = 10
 
@@ -26,12 +26,17 @@ def kept(
     Args:
         may_go_on: paused trials the tuner may still continue; None = all of them.
     """
-    running = {t.trial_id for t in trials.values() if t.state in ("RUNNING", "WAITING")}
-    paused = {t.trial_id for t in trials.values() if t.state == "PAUSED"}
+    running, paused, ended_well = set(), set(), []
+    for trial in trials.values():
+        if trial.state in ("RUNNING", "WAITING"):
+            running.add(trial.trial_id)
+        elif trial.state in ("COMPLETED", "PAUSED"):
+            ended_well.append(trial)
+            if trial.state == "PAUSED":
+                paused.add(trial.trial_id)
     if may_go_on is not None:
         paused &= set(may_go_on)
-    ended_well = [t for t in trials.values() if t.state in ("COMPLETED", "PAUSED")]
-    best = {trial.trial_id for trial in ranked(ended_well, direction)[:top]}
+    best = {trial.trial_id for trial in leading(ended_well, direction, top)}
     return running | paused | best
 
 
@@ -58,12 +63,18 @@ def sweep(
     trials: Mapping[str, Trial],
     may_go_on: Collection[str] | None,
     direction: Direction,
-) -> None:
-    """Remove the checkpoints that can no longer matter."""
-    for trial_id in trials.keys() - kept(trials, may_go_on, direction):
+) -> set[str]:
+    """Remove the checkpoints that can no longer matter; return whose they were.
+
+    Args:
+        trials: those that have any; the others are no better than these.
+    """
+    over = trials.keys() - kept(trials, may_go_on, direction)
+    for trial_id in over:
         for name in (BEST, LAST, PREVIOUS):
             with contextlib.suppress(OSError):
                 (paths.trial(trial_id) / name).unlink(missing_ok=True)
+    return over
 
 
 def checkpoint_bytes(paths: StudyPaths) -> int:

@@ -1,20 +1,20 @@
-"""The driver's state on disk: all it knows in one sealed file, and the one before it.
+"""The driver's state, read back from its files (`search.journal`) or from trials.json.
 
-One file, so that a kill cannot leave two that disagree; trials.json is written from it.
-Where both are lost, trials.json alone is enough: tuners that draw by seed ask for the
-same configurations again, and what was trained is not trained again.
+Where both snapshots are lost, trials.json alone is enough: tuners that draw by seed ask
+for the same configurations again, and what was trained is not trained again.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search.errors import InputError
-from search.files import keep_previous, read_sealed, write_sealed
+from search.files import read_sealed
+from search.journal import replayed
 from search.orders import Outcome
 from search.paths import StudyPaths
-from search.records import Trial, Values, read_records, write_records
+from search.records import Trial, Values, read_records
 
 
 @dataclass(frozen=True)
@@ -35,31 +35,32 @@ class State:
     seconds: float = 0.0
 
 
-def write_state(paths: StudyPaths, state: State) -> None:
-    """Write the state, whole, and then trials.json."""
-    keep_previous(paths.oracle, paths.previous_oracle)
-    # Not dataclasses.asdict on the whole: keras-tuner's state holds defaultdicts.
-    content = {**vars(state), "trials": [asdict(trial) for trial in state.trials]}
-    write_sealed(paths.oracle, content)
-    write_records(paths.trials, state.trials)
-
-
 def read_state(paths: StudyPaths) -> tuple[State | None, list[str]]:
-    """Return the newest state that is as it was written, and what others suffered.
+    """Return the state that was written last, and what was found damaged.
 
-    What happened after an older one is asked for again, and answered from checkpoints.
+    Where a line of the journal is damaged, what happened since is asked for again, and
+    answered from checkpoints.
     """
     notes: list[str] = []
-    for path in (paths.oracle, paths.previous_oracle):
+    for path in (paths.oracle, paths.oracle_copy):
         try:
-            content = read_sealed(path)
-            trials = [Trial(**item) for item in content.pop("trials")]
+            content, amiss = replayed(read_sealed(path), journal_lines(paths))
+            trials = [Trial(**item) for item in content.pop("trials").values()]
+            if amiss:
+                notes.append(f"{paths.journal}: {amiss}; going on from the one before")
             return State(**content, trials=trials), notes
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, KeyError) as error:
-            notes.append(f"{error}; going on from the one before")
+            notes.append(f"{error}; going on from its copy")
     return None, notes
+
+
+def journal_lines(paths: StudyPaths) -> list[bytes]:
+    """Return the lines of the journal; none where it is absent."""
+    if not paths.journal.exists():
+        return []
+    return paths.journal.read_bytes().splitlines(keepends=True)
 
 
 def remembered_trials(paths: StudyPaths) -> dict[str, Trial]:
@@ -114,10 +115,15 @@ def restore_oracle(oracle: Any, state: dict[str, Any], trials: dict[str, Any]) -
     from keras_tuner.engine.trial import Trial as AskedTrial
 
     refuse_other_space(oracle.hyperparameters.get_config(), state["hyperparameters"])
-
+    # keras-tuner changes what it reads: a copy for each.
+    space = json.dumps({"space": state["hyperparameters"]["space"]})
     try:
         oracle.trials = {
-            key: AskedTrial.from_state(value) for key, value in trials.items()
+            key: AskedTrial.from_state(
+                value
+                | {"hyperparameters": json.loads(space) | value["hyperparameters"]}
+            )
+            for key, value in trials.items()
         }
         oracle.set_state(state)
     except (KeyError, TypeError) as error:
@@ -158,4 +164,13 @@ def oracle_state(oracle: Any) -> dict[str, Any]:
     # A clock reading for keras-tuner's own display.
     nothing: dict[str, Any] = {}
     display = {"search_start": None, "trial_start": nothing, "trial_number": nothing}
-    return state | {"display": display}
+    # A set of hashes: in the order of the trials, so that it only grows at its end.
+    tried, in_order = (
+        set(state["tried_so_far"]),
+        dict.fromkeys(state["id_to_hash"].values()),
+    )
+    tried_so_far = list(in_order)
+    if tried != in_order.keys():
+        tried_so_far = [h for h in in_order if h in tried]
+        tried_so_far += sorted(tried - in_order.keys())
+    return state | {"display": display, "tried_so_far": tried_so_far}

@@ -1,13 +1,17 @@
 """What a person sees while a search runs: a table that redraws, or plain lines."""
 
 import io
+import random
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from search.live import LiveView
 from search.orders import Progress
-from search.records import Trial
+from search.records import Trial, ranked
+from search.tally import Tally
 
 
 def console(**settings: Any) -> Console:
@@ -96,3 +100,30 @@ def test_without_colours_the_bars_remain() -> None:
     said = text_of(screen)
     assert "━" in said
     assert not any(f"\x1b[3{colour}m" in said for colour in range(8))
+
+
+def test_the_tally_is_what_looking_at_all_trials_gives() -> None:
+    chance = random.Random(0)
+    tally, trials, reached = Tally("max"), [Trial("0000", "RUNNING")], {}
+    for _ in range(300):
+        place = chance.randrange(len(trials))
+        if chance.random() < 0.3:
+            trials.append(Trial(f"{len(trials):04d}", "RUNNING"))
+        elif chance.random() < 0.3:
+            epoch = chance.randrange(9)
+            tally.progress(Progress(trials[place].trial_id, epoch, 0.1, {}))
+            reached[place] = max(epoch, reached.get(place, 0))
+        else:
+            trials[place] = replace(
+                trials[place],
+                state=chance.choice(["COMPLETED", "PAUSED", "FAILED", "INFEASIBLE"]),
+                score=chance.choice([None, chance.random()]),
+                epochs=chance.randrange(9),
+            )
+            reached[place] = max(trials[place].epochs, reached.get(place, 0))
+        tally.changed(list(trials))
+        states = [trial.state for trial in trials]
+        assert +tally.states == Counter(states)
+        assert tally.failures.total() == states.count("FAILED")
+        assert tally.epochs == sum(reached.values())
+        assert tally.best == next(iter(ranked(trials, "max")), None)

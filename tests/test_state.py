@@ -25,11 +25,19 @@ from search.checkpoints import (
 from search.cli import run
 from search.driver import Driver
 from search.errors import InputError, StorageError
-from search.files import read_sealed, remove_leftovers, write_sealed
+from search.files import (
+    append_record,
+    read_sealed,
+    remove_leftovers,
+    write_sealed,
+    write_text,
+)
 from search.paths import StudyPaths
-from search.records import Trial, read_records
+from search.records import Trial, read_records, write_records
 from search.room import when_there_is_room
+from search.state import journal_lines
 from search.studies import open_study, record_study, studies
+from search.trials_file import TrialsFile
 
 
 def truncated(path: Path) -> None:
@@ -88,7 +96,7 @@ def gone_on(folder: Path, workers: Any, tuner: str = "hyperband") -> tuple[Any, 
 
 @damaged
 @pytest.mark.parametrize("tuner", ["random", "hyperband", "kt-bayesian"])
-def test_a_damaged_tuner_state_falls_back_to_the_one_before(
+def test_a_damaged_tuner_state_is_read_from_its_copy(
     tmp_path: Path, damage: Callable[[Path], None], tuner: str
 ) -> None:
     """keras-tuner: one truncated oracle.json makes the project unloadable."""
@@ -112,13 +120,109 @@ def test_a_tuner_state_lost_for_good_is_rebuilt_from_the_trials(
     searching, workers = cut_search(tmp_path / "cut", tuner)
     epochs = sum(workers.trained.values())
     damage(searching.paths.oracle)
-    damage(searching.paths.previous_oracle)
+    damage(searching.paths.oracle_copy)
     trials, notices = gone_on(tmp_path / "cut", workers, tuner)
     assert "rebuilt from trials.json" in notices[-1]
     assert [(t.values, t.score, t.epochs) for t in trials] == [
         (t.values, t.score, t.epochs) for t in whole
     ]
     assert sum(workers.trained.values()) == sum(t.epochs for t in whole) > epochs
+
+
+@damaged
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_a_damaged_journal_costs_questions_but_no_training(
+    tmp_path: Path, damage: Callable[[Path], None], tuner: str
+) -> None:
+    of = study(tuner, trials=9)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    searching, workers = cut_search(tmp_path / "cut", tuner)
+    damage(searching.paths.journal)
+    trials, notices = gone_on(tmp_path / "cut", workers, tuner)
+    assert trials == whole
+    assert sum(workers.trained.values()) == sum(trial.epochs for trial in whole)
+    assert damage is not flipped or "not as it was written" in notices[0]
+
+
+@pytest.mark.parametrize("smallest_journal", [0, 2000, 10**6])
+@pytest.mark.parametrize("tuner", ["bohb", "kt-hyperband", "grid"])
+def test_a_kill_between_any_two_writes_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: str, smallest_journal: int
+) -> None:
+    """Every write of the driver is followed by a kill once, the torn line included."""
+    of = study(tuner, trials=6 if tuner == "grid" else None, epochs=3)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    monkeypatch.setattr("search.journal.SMALLEST_JOURNAL", smallest_journal)
+    workers, lives = SimulatedWorkers(), 0
+    while True:
+        lives += 1
+        searching = driver(tmp_path / "cut", of, workers)
+        left = iter(range(lives % 9, -1, -1))
+        with monkeypatch.context() as patch:
+            dying_after(patch, lambda left=left: next(left) == 0)
+            try:
+                trials = searching.search()
+                break
+            except Killed:
+                workers = workers.next_life(None)
+    assert lives > 3
+    assert trials == whole
+    assert read_records(searching.paths.trials, Trial) == whole
+    assert not searching.paths.journal.exists()
+
+
+def dying_after(patch: pytest.MonkeyPatch, is_last: Callable[[], bool]) -> None:
+    """Kill the driver after, or in the middle of, one of its writes of the state."""
+
+    def append(path: Path, record: bytes) -> None:
+        if is_last():
+            before = path.read_bytes() if path.exists() else b""
+            path.write_bytes(before + record[: len(record) // 2])
+            raise Killed
+        append_record(path, record)
+
+    def write(path: Path, text: str) -> None:
+        write_text(path, text)
+        if is_last():
+            raise Killed
+
+    patch.setattr("search.journal.append_record", append)
+    patch.setattr("search.journal.write_text", write)
+
+
+def test_what_is_written_does_not_grow_with_the_trials(tmp_path: Path) -> None:
+    class Measures(Hears):
+        sizes: list[int]
+
+        def changed(self, trials: list[Trial]) -> None:
+            lines = journal_lines(searching.paths)
+            self.sizes = [len(line) for line in lines]
+
+    searching = driver(tmp_path, study("random", trials=60), SimulatedWorkers())
+    searching.watcher = watcher = Measures()
+    searching.search()
+    assert len(watcher.sizes) > 100
+    assert max(watcher.sizes[-20:]) < 1.2 * max(watcher.sizes[10:30])
+
+
+def test_trials_that_are_put_off_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("search.trials_file.time.monotonic", lambda: now)
+    file, other = TrialsFile(tmp_path / "a.json"), tmp_path / "b.json"
+    trials = [Trial("0000", history={"loss": [1.5, None]}, message="zeile\nzwei ü")]
+    assert file.is_due()
+    file.write(trials)
+    assert not file.is_due()
+    trials += [Trial("0001", values={"depth": 2, "optimizer": "sgd"})]
+    file.is_behind = True
+    assert file.is_due()
+    file.write(trials)
+    write_records(other, trials)
+    assert (tmp_path / "a.json").read_bytes() == other.read_bytes()
+    file.write([])
+    assert read_records(tmp_path / "a.json", Trial) == []
 
 
 @damaged
@@ -137,7 +241,7 @@ def test_everything_damaged_is_refused_with_what_to_do(tmp_path: Path) -> None:
     searching, workers = cut_search(tmp_path)
     for path in (
         searching.paths.oracle,
-        searching.paths.previous_oracle,
+        searching.paths.oracle_copy,
         searching.paths.trials,
     ):
         truncated(path)

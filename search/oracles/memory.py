@@ -5,6 +5,7 @@ would make long searches slow, so each trial is looked at again only until it ha
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import keras_tuner
@@ -45,6 +46,7 @@ class RememberingOracle(keras_tuner.Oracle):
         self.first = list(first or [])
         self.earlier = list(earlier or [])
         self._standings: dict[str, Standing] = {}
+        self._open: dict[str, None] = {}  # running at the last look, in order
         self._tried: set[tuple[tuple[str, Any], ...]] = set()
         self._encoding: Encoding | None = None
 
@@ -64,13 +66,16 @@ class RememberingOracle(keras_tuner.Oracle):
 
     def news(self) -> Iterator[tuple[str, Any, Standing]]:
         """Go through the trials that are new or have ended since the last call."""
-        for trial_id, trial in self.trials.items():
-            before = self._standings.get(trial_id)
-            if before is not None and before != "RUNNING":
-                continue
+        started = islice(self.trials, len(self._standings), None)
+        for trial_id in [*self._open, *started]:
+            trial, before = self.trials[trial_id], self._standings.get(trial_id)
             now: Standing = STATES.get(trial.status, "RUNNING")
             if now != before:
                 self._standings[trial_id] = now
+                if now == "RUNNING":
+                    self._open[trial_id] = None
+                else:
+                    self._open.pop(trial_id, None)
                 self._tried.add(configuration_key(trial.hyperparameters.values))
                 yield trial_id, trial, now
 
@@ -114,5 +119,6 @@ class RememberingOracle(keras_tuner.Oracle):
         self.first = state["first"]
         self.earlier = [(values, score) for values, score in state["earlier"]]
         self._standings.clear()
+        self._open.clear()
         self._tried.clear()
         self._encoding = None
