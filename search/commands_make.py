@@ -47,6 +47,7 @@ from search.options import (
     Weights,
     WorkerMemory,
     Workers,
+    WorkersOrAuto,
 )
 from search.output import human, next_command, output, where
 from search.paths import study_paths
@@ -64,11 +65,11 @@ def search(
     budget: Budget = None,
     finalize: FinalizeAfter = False,
     trial_timeout: TrialTimeout = None,
-    workers: Workers = None,
+    workers: WorkersOrAuto = None,
     ray: Ray = None,
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
-    trials_per_gpu: TrialsPerGpu = 1,
+    trials_per_gpu: TrialsPerGpu = "1",
     worker_memory: WorkerMemory = None,
     fix: Fix = None,
     start_from: StartFrom = None,
@@ -91,6 +92,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
+    from search.crew import parse_count
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
@@ -133,16 +135,16 @@ def search(
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)
     console = human(as_json, quiet)
-    cluster = chosen_cluster(
-        ray, cpus_per_trial, gpus_per_trial, workers, trials_per_gpu
-    )
+    count = None if workers is None else parse_count(workers, least=0)
+    per_gpu = parse_count(trials_per_gpu, least=1)
+    cluster = chosen_cluster(ray, cpus_per_trial, gpus_per_trial, count, per_gpu)
     if dry_run:
         plan = foresee(
             chosen,
             paths,
             data_dir=data_dir,
-            workers=workers,
-            trials_per_gpu=trials_per_gpu,
+            workers=count,
+            trials_per_gpu=per_gpu,
             cluster=cluster,
             console=console,
         )
@@ -152,8 +154,8 @@ def search(
         chosen,
         paths,
         data_dir=data_dir,
-        workers=workers,
-        trials_per_gpu=trials_per_gpu,
+        workers=count,
+        trials_per_gpu=per_gpu,
         worker_memory=parse_size(worker_memory) if worker_memory else None,
         cluster=cluster,
         finalize_top=FINALISTS if finalize else 0,
@@ -164,7 +166,7 @@ def search(
         ensemble = run_finalize(
             paths,
             top=FINALISTS,
-            workers=workers,
+            workers=None if count == "auto" else count,
             cluster=cluster,
             data_dir=data_dir,
             console=console,

@@ -58,6 +58,16 @@ def gpus() -> list[str]:
     return [str(index) for index in range(len(lines))]
 
 
+def gpu_memory_fraction() -> float:
+    """Return the fraction of a GPU's memory that is in use; of the fullest."""
+    query = ["--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
+    listing = subprocess.run(
+        ["nvidia-smi", *query], capture_output=True, text=True, timeout=20, check=True
+    )
+    rows = [line.split(",") for line in listing.stdout.splitlines() if line.strip()]
+    return max(float(used) / float(total) for used, total in rows)
+
+
 def cores() -> int:
     """Return the processors this process may use."""
     return int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))

@@ -43,8 +43,20 @@ Workers = Annotated[
         " Default: one a GPU, or one a core up to 4.",
     ),
 ]
+WorkersOrAuto = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="Processes that train; 0 trains in this process; auto measures at the"
+        " start how many train most. Default: one a GPU, or one a core up to 4.",
+    ),
+]
 TrialsPerGpu = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Processes that share one GPU.")
+    str,
+    typer.Option(
+        metavar="N",
+        help="Processes that share one GPU; auto measures at the start.",
+    ),
 ]
 WorkerMemory = Annotated[
     str | None,

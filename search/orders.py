@@ -15,7 +15,8 @@ class Order:
 
     Attributes:
         order_id: trial id or finalist id; names the answer.
-        job: `train` to `epochs`, or `predict` the `split` with the best weights.
+        job: `train` to `epochs`, `predict` the `split` with the best weights, or
+            `measure` how fast it trains.
         study: the study, as a dictionary.
         data_folder: of the prepared data set.
         folder: where checkpoints and predictions of this order lie.
@@ -31,7 +32,7 @@ class Order:
     """
 
     order_id: str
-    job: Literal["train", "predict"]
+    job: Literal["train", "predict", "measure"]
     study: dict[str, Any]
     data_folder: str
     folder: str

@@ -97,6 +97,11 @@ class StudyPaths:
         return self.work / "driver.lock"
 
     @property
+    def crew(self) -> Path:
+        """How many workers a measurement chose."""
+        return self.work / "crew.json"
+
+    @property
     def worker_logs(self) -> Path:
         return self.work / "workers"
 

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from search.errors import InputError
 
@@ -34,8 +34,8 @@ def chosen_cluster(
     address: str | None,
     cpus: float | None,
     gpus: float | None,
-    workers: int | None,
-    trials_per_gpu: int = 1,
+    workers: int | Literal["auto"] | None,
+    trials_per_gpu: int | Literal["auto"] = 1,
 ) -> RayOptions | None:
     """Return the cluster a command line asks for; None where it asks for none.
 
@@ -53,6 +53,12 @@ def chosen_cluster(
     if workers == 0:
         raise InputError(
             "--ray, or --workers 0 to train in this process", "both", "Choose one"
+        )
+    if workers == "auto" or trials_per_gpu == "auto":
+        raise InputError(
+            "--workers N or --gpus-per-trial with --ray",
+            "auto",
+            "Only this machine is measured; without --workers all places are used",
         )
     if trials_per_gpu != 1:
         raise InputError(

@@ -1,9 +1,10 @@
 """The verb `search`: run a study, or go on with it where it was left."""
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from search.beginning import Beginning, begin
 from search.budgets import WallTime, finalize_seconds
+from search.crew import Auto, settled_crew
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
@@ -20,6 +22,8 @@ from search.inputs import check_folders, only_driver
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
 from search.oracles import check_tellable, check_tuner, make_oracle, planned
+from search.oracles.sampling import default_values
+from search.orders import Order
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Trial, ranked
@@ -36,8 +40,8 @@ def search(
     paths: StudyPaths,
     *,
     data_dir: Path | None = None,
-    workers: int | None = None,
-    trials_per_gpu: int = 1,
+    workers: int | Auto | None = None,
+    trials_per_gpu: int | Auto = 1,
     worker_memory: int | None = None,
     cluster: RayOptions | None = None,
     finalize_top: int = 0,
@@ -47,8 +51,8 @@ def search(
 
     Args:
         workers: processes that train; None = what the machine carries, 0 = train in
-            this process.
-        trials_per_gpu: processes that share one GPU.
+            this process, `auto` = as many as train most in a measurement.
+        trials_per_gpu: processes that share one GPU; `auto` measures, too.
         worker_memory: bytes a process may hold; None = its share of the machine.
         cluster: train on a Ray cluster instead of this machine; `workers` = None is
             then as many as it holds.
@@ -64,7 +68,7 @@ def search(
     """
     wall = WallTime(study.budget_seconds)
     console = console or Console(stderr=True, quiet=True)
-    crew = Workers(workers, trials_per_gpu, worker_memory, cluster)
+    crew = Workers(*by_rule(workers, trials_per_gpu), worker_memory, cluster)
     begun, told = prepare_search(study, paths, data_dir, crew, console)
     study, space = begun.study, begun.space
     check_folders(paths)
@@ -73,6 +77,7 @@ def search(
         if not paths.oracle.exists():
             metrics = metric_names(study.task, len(begun.data.class_names))
             write_hparams_domain(paths.logs, knob_domains(space), metrics)
+        crew = settled(crew, workers, trials_per_gpu, begun, paths, console)
         seconds = predicted_seconds(begun, paths, crew)
         announce(study, paths, crew, seconds, console)
         view = LiveView(
@@ -118,13 +123,60 @@ def prepare_search(
     return begun, told
 
 
+def by_rule(
+    workers: int | Auto | None, trials_per_gpu: int | Auto
+) -> tuple[int | None, int]:
+    """Return what is used where nothing is measured."""
+    return (
+        None if workers == "auto" else workers,
+        1 if trials_per_gpu == "auto" else trials_per_gpu,
+    )
+
+
+def settled(
+    crew: Workers,
+    workers: int | Auto | None,
+    trials_per_gpu: int | Auto,
+    begun: Beginning,
+    paths: StudyPaths,
+    console: Console,
+) -> Workers:
+    """Return the crew with the numbers that are to be measured; Ray deals its own."""
+    if crew.cluster is not None or "auto" not in (workers, trials_per_gpu):
+        return crew
+    scratch = paths.work / "measuring"
+
+    def order(place: int) -> Order:
+        return Order(
+            order_id=f"measure{place}",
+            job="measure",
+            study=asdict(begun.study),
+            data_folder=str(begun.data.folder),
+            folder=str(scratch / str(place)),
+            logs=None,
+            values=default_values(begun.space),
+            seed=begun.study.seed,
+            epochs=1,
+            length=begun.study.epochs,
+        )
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False)
+
+    try:
+        count, per_gpu = settled_crew(workers, trials_per_gpu, paths, order, say)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return replace(crew, count=count, per_gpu=per_gpu)
+
+
 def dry_run(
     study: Study,
     paths: StudyPaths,
     *,
     data_dir: Path | None = None,
-    workers: int | None = None,
-    trials_per_gpu: int = 1,
+    workers: int | Auto | None = None,
+    trials_per_gpu: int | Auto = 1,
     cluster: RayOptions | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -140,7 +192,7 @@ def dry_run(
         InputError: the search would refuse its input.
     """
     console = console or Console(stderr=True, quiet=True)
-    crew = Workers(workers, trials_per_gpu, None, cluster)
+    crew = Workers(*by_rule(workers, trials_per_gpu), None, cluster)
     begun, _ = prepare_search(study, paths, data_dir, crew, console)
     seconds = predicted_seconds(begun, paths, crew)
     announce(begun.study, paths, crew, seconds, console, "Would search")

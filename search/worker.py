@@ -17,6 +17,7 @@ from search.predictions import predict_split
 from search.processes import die_with_parent
 from search.pulse import Pulse, silent
 from search.supervision import SILENCE_SECONDS
+from search.throughput import measure
 from search.workbench import WORKBENCH
 
 STOP = "stop"
@@ -36,6 +37,8 @@ def run_order(
     try:
         if order.job == "train":
             return train(order, report, is_stopped, pulse)
+        if order.job == "measure":
+            return measure(order, report, is_stopped, pulse)
         pulse("predicting")
         return predict_split(order)
     except Exception as error:

@@ -1,0 +1,72 @@
+"""What a worker trains in a second beside others: its part of a measurement.
+
+See `search.crew`, which asks several workers at once and chooses how many to keep.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from search.datasets import open_prepared
+from search.epoch_order import epoch_order
+from search.feeds import make_feed, taken
+from search.memory import memory_of
+from search.orders import Order, Outcome, Report
+from search.pulse import Link, Pulse, TrialClock, make_pulse
+from search.studies import Study
+from search.training import fit_epoch, network_of
+
+# Long enough that workers which begin some seconds apart overlap for most of it.
+SECONDS = 10.0
+CHUNK_SECONDS = 0.5
+CHUNKS_BEFORE = 2  # they trace and compile
+
+
+def measure(
+    order: Order, report: Report, is_stopped: Callable[[], bool], pulse: Pulse
+) -> Outcome:
+    """Train the order's network for `SECONDS`, and report what it took.
+
+    Nothing is written to the order's folder.
+
+    Returns:
+        `history`: `ended`, seconds of the clock at the end of each stretch, the first
+        one being the beginning, and `images` trained in it; `measured`: `memory`,
+        bytes of this process.
+    """
+    link = Link(report, is_stopped, pulse)
+    study = Study(**order.study)
+    data = open_prepared(Path(order.data_folder))
+    pulse("building")
+    _, built = network_of(order, study, data, 1, is_new=True)
+    source, feed = make_feed(order, study, data, built, link)
+    fit = feed(0)
+    turn = epoch_order(order.seed, 0, len(source.images))
+    fit.model.begin_epoch(0, {})
+    watch = make_pulse(pulse, TrialClock(0.0, None))
+
+    def train(count: int) -> None:
+        rows = taken(fit.training, turn[:count])
+        fit_epoch(fit.model, rows, None, (built.batch_size, 1), 0, watch)
+
+    pulse("first step")
+    chunk = min(len(turn), 4 * built.batch_size)
+    for _ in range(CHUNKS_BEFORE):
+        began = time.perf_counter()
+        train(chunk)
+    faster = CHUNK_SECONDS / max(1e-6, time.perf_counter() - began)
+    batches = max(1, round(faster * chunk / built.batch_size))
+    chunk = min(len(turn), batches * built.batch_size)
+    train(chunk)  # where there is one more shape to trace
+    ended, images = [time.time()], [0]
+    while ended[-1] - ended[0] < SECONDS and not is_stopped():
+        train(chunk)
+        ended.append(time.time())
+        images.append(chunk)
+    return Outcome(
+        order.order_id,
+        "COMPLETED",
+        history={"ended": list(ended), "images": list(images)},
+        measured={"memory": memory_of(os.getpid())},
+    )
