@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 
+from search.paths import cache_dir
+
 # A worker holds a copy of TensorFlow and of the shuffled training images.
 MOST_CPU_WORKERS = 4
 
@@ -17,6 +19,7 @@ CORES = "VISION_TUNER_CORES"
 # times the forward ones: measured on one core of a virtual machine, 32 px, TensorFlow.
 CPU_EPOCH_FLOPS = 1.5e11
 CPU_TRAINING_FLOPS = 1.2e10
+COMPILED_BYTES = 2 * 2**30
 # Building and tracing a network: 3 convolutions 2.3 s, 20 convolutions 10.4 s on two
 # cores, TensorFlow.
 SECONDS_TO_BUILD = 6.0
@@ -80,7 +83,19 @@ def default_workers(per_gpu: int = 1) -> int:
 
 def worker_environment(place: int, workers: int, per_gpu: int = 1) -> dict[str, str]:
     """Return the environment of the worker at `place` of `workers`."""
-    return {**os.environ, **device_share(place, workers, per_gpu, cores(), gpus())}
+    share = device_share(place, workers, per_gpu, cores(), gpus())
+    return {**compilation_cache(), **os.environ, **share}
+
+
+def compilation_cache() -> dict[str, str]:
+    """Return the variables that let JAX keep what it compiled, for later processes.
+
+    What takes it a second or more is kept; the programs used longest ago go first.
+    """
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "jax"),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILED_BYTES),
+    }
 
 
 def device_share(

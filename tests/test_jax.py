@@ -101,3 +101,34 @@ def test_segmentation_is_searched_and_exported_on_jax(
     for name in ("savedmodel", "onnx", "litert"):
         said = run("export", "shapes-unet", "--format", name, refused=True)
         assert f"TensorFlow, which Keras needs to write {name}" in said
+
+
+COMPILES = """
+import os
+from collections import Counter
+
+from search.devices import worker_environment
+
+os.environ.update(worker_environment(0, 1))
+import jax
+
+seen = Counter()
+jax.monitoring.register_event_listener(lambda name, **rest: seen.update([name]))
+jax.jit(lambda x: x @ x + 1)(jax.numpy.ones((8, 8))).block_until_ready()
+print(seen["/jax/compilation_cache/cache_hits"])
+"""
+
+
+def test_a_worker_finds_what_an_earlier_one_compiled(
+    python: str, tmp_path: Path
+) -> None:
+    here = {"VISION_TUNER_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    # Programs as small as this one are else not worth a file.
+    here["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    environment = {**os.environ, **here}
+    hits = [
+        int(subprocess.check_output([python, "-c", COMPILES], env=environment))
+        for _ in range(2)
+    ]
+    assert hits[0] == 0 < hits[1]
+    assert any((tmp_path / "jax").iterdir())
