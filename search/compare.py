@@ -37,7 +37,7 @@ from search.orders import Executor, Order, Progress
 from search.output import plainly
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
-from search.records import Trial, Value, Values, read_records
+from search.records import Finalist, Trial, Value, Values, read_records
 from search.studies import Study, environment
 from search.variants import (
     base_values,
@@ -158,7 +158,8 @@ def compare(
     trials = read_records(paths.trials, Trial)
     has_best = any(trial.score is not None for trial in trials)
     origin = origin or ("best" if has_best or path else "default")
-    base, start = base_values(origin, begun.space, trials, begun.study)
+    finalists = read_records(paths.finalists, Finalist)
+    base, start = base_values(origin, begun.space, trials, finalists, begun.study)
     chosen = list(range(begun.study.seed, begun.study.seed + seeds))
     variants: dict[str, Values] = {}
     labels: Values = {}

@@ -1,10 +1,12 @@
 """Configurations that differ in one knob: which values, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from search.errors import InputError
-from search.records import Trial, Value, Values, ranked
+from search.records import Finalist, Trial, Value, Values, ranked
 from search.spaces import accept, checked, condition_of
 from search.studies import Study, suggestion
 
@@ -103,28 +105,56 @@ def label(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def best_trial(
+    trials: Sequence[Trial], finalists: Sequence[Finalist], study: Study
+) -> Trial | None:
+    """Return the best configuration known: of the finalists, else of the search.
+
+    A search stops most trials early, and what leads early may fall behind; finalists
+    have had all epochs. Theirs counts by its mean over the seeds.
+    """
+    metric = study.objective.removeprefix("val_")
+    scores: dict[str, list[float]] = {}
+    for finalist in finalists:
+        score = finalist.validation.get(metric)
+        if score is not None:
+            scores.setdefault(finalist.trial_id, []).append(score)
+    ended = [trial for trial in trials if trial.state != "FAILED"]
+    final = [
+        replace(trial, score=fmean(scores[trial.trial_id]))
+        for trial in ended
+        if trial.trial_id in scores
+    ]
+    best = ranked(final or ended, study.direction)
+    return best[0] if best else None
+
+
 def base_values(
-    origin: str, space: Any, trials: Sequence[Trial], study: Study
+    origin: str,
+    space: Any,
+    trials: Sequence[Trial],
+    finalists: Sequence[Finalist],
+    study: Study,
 ) -> tuple[str, Values]:
     """Return the name and the values of the configuration to start from.
 
     Args:
-        origin: `default`, `best` or a trial id.
+        origin: `default`, `best` (see `best_trial`) or a trial id.
 
     Raises:
         InputError: there is no such trial.
     """
     if origin == "default":
         return "default", completed(space, {})
-    best = ranked([t for t in trials if t.state != "FAILED"], study.direction)
     if origin == "best":
-        if not best:
+        best = best_trial(trials, finalists, study)
+        if best is None:
             raise InputError(
                 f"a search of {study.name} with a finished trial",
                 "none",
                 "Run `vision-tuner search` first, or pass --from default",
             )
-        return best[0].trial_id, completed(space, best[0].values)
+        return best.trial_id, completed(space, best.values)
     known = {trial.trial_id: trial for trial in trials}
     if origin not in known:
         raise InputError(

@@ -22,9 +22,9 @@ from search.errors import InputError
 from search.files import read_json
 from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
-from search.records import Values
+from search.records import Finalist, Trial, Values
 from search.studies import ready_made, study_state
-from search.variants import changed, compared_values, completed, differing
+from search.variants import base_values, changed, compared_values, completed, differing
 
 SIMULATIONS = 1000
 TINY = ("stages=2", "blocks_per_stage=1", "base_filters=16")
@@ -102,6 +102,25 @@ def test_values_compared_by_default(space: Any) -> None:
     for knob, values in (("depht", None), ("depth", [3]), ("depth", [3, 30])):
         with pytest.raises(InputError):
             compared_values(space, knob, values)
+
+
+def test_the_best_is_who_was_best_after_all_epochs(space: Any) -> None:
+    study = ready_made("cifar100-convnet")
+    trials = [
+        Trial("0000", "COMPLETED", 0.3, values={"depth": 1}),
+        Trial("0001", "COMPLETED", 0.2, values={"depth": 2}),
+        Trial("0002", "COMPLETED", 0.1, values={"depth": 3}),
+    ]
+
+    def finalist(trial: str, seed: int, score: float | None) -> Finalist:
+        scores = {"accuracy": score}
+        return Finalist("", trial, seed, {}, 9, 9, scores, {}, 1, 1.0, {}, "")
+
+    assert base_values("best", space, trials, [], study)[0] == "0000"
+    ended = [finalist("0000", 0, 0.5), finalist("0000", 1, 0.3)]
+    ended += [finalist("0001", 0, 0.45), finalist("0002", 0, None)]
+    name, values = base_values("best", space, trials, ended, study)
+    assert name == "0001" and values["depth"] == 2
 
 
 def test_the_path_sets_the_knob_that_gains_most_first(space: Any) -> None:
