@@ -21,7 +21,7 @@ from search.mask_gallery import drawn_rows, enlarged, two_colours
 from search.picture_sheets import sheet
 from search.previews import highlighted, panel
 from search.records import Task
-from search.report_drawing import BLUE, VERMILLION
+from search.reporting.drawing import BLUE, VERMILLION
 
 Array = NDArray[Any]
 

@@ -13,7 +13,7 @@ from search.datasets.images import resize_mask
 from search.datasets.sources import FOREGROUND, VOID
 from search.files import write_with
 from search.previews import blended, highlighted, panel
-from search.report_drawing import BLUE, PNG_DOTS, VERMILLION, style
+from search.reporting.drawing import BLUE, PNG_DOTS, VERMILLION, style
 
 Array = NDArray[Any]
 

@@ -11,23 +11,23 @@ from rich.console import Console
 from search.errors import InputError
 from search.files import whole_file, write_text
 from search.paths import StudyPaths
-from search.report_answer import answer_section
-from search.report_blocks import Section
-from search.report_comparisons import comparisons_section
-from search.report_costs import costs_section
-from search.report_drawing import png_of
-from search.report_final_sections import errors_section, extras_section
-from search.report_overview import overview_page, short_overview_page
-from search.report_page import Page, html_page, markdown_page
-from search.report_records import StudyRecords, read_study_records
-from search.report_search_sections import (
+from search.reporting.answer import answer_section
+from search.reporting.blocks import Section
+from search.reporting.comparisons import comparisons_section
+from search.reporting.costs import costs_section
+from search.reporting.drawing import png_of
+from search.reporting.final_sections import errors_section, extras_section
+from search.reporting.overview import overview_page, short_overview_page
+from search.reporting.page import Page, html_page, markdown_page
+from search.reporting.records import StudyRecords, read_study_records
+from search.reporting.search_sections import (
     failures_section,
     knobs_section,
     reproduce_section,
     search_section,
     trials_section,
 )
-from search.report_sections import (
+from search.reporting.sections import (
     data_section,
     ensemble_section,
     exports_section,

@@ -16,7 +16,7 @@ from search.comparisons import AblationPath, Comparison, differences_of, verdict
 from search.files import read_json
 from search.paths import StudyPaths
 from search.records import Trial, best_epoch_of
-from search.report_records import StudyRecords
+from search.reporting.records import StudyRecords
 from search.sealing import digest
 
 # JSON keeps every digit; sums may be taken in another order.

@@ -11,7 +11,7 @@ from search.files import read_json
 from search.intervals import intervals
 from search.paths import StudyPaths, cache_dir
 from search.records import Ensemble
-from search.report_records import StudyRecords
+from search.reporting.records import StudyRecords
 from search.verification import Verification, compare_metrics
 
 KIND = "scores from predictions"

@@ -58,7 +58,9 @@ def test_verbs_meet_through_records_not_through_imports() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in MODULES if p.parent.name == "search"], ids=lambda p: p.stem
+    "path",
+    [p for p in MODULES if p.parent.name in ("search", "reporting")],
+    ids=lambda p: p.stem,
 )
 def test_no_module_of_search_loads_keras_when_imported(path: Path) -> None:
     tops = {name.split(".")[0] for name in imports_of(path, top_level_only=True)}

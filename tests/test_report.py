@@ -34,10 +34,10 @@ from search.records import (
     write_records,
 )
 from search.report import print_report, report, verify_reports
-from search.report_costs import seed_noise
-from search.report_page import LIBRARY
-from search.report_records import read_study_records
-from search.report_statistics import (
+from search.reporting.costs import seed_noise
+from search.reporting.page import LIBRARY
+from search.reporting.records import read_study_records
+from search.reporting.statistics import (
     Importance,
     best_so_far,
     knob_importance,

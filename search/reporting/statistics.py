@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.records import Trial
-from search.report_knobs import Knob, varied_knobs
-from search.report_records import FAILED, StudyRecords
+from search.reporting.knobs import Knob, varied_knobs
+from search.reporting.records import FAILED, StudyRecords
 
 Z_95 = 1.959964
 FEWEST_FOR_IMPORTANCE = 10

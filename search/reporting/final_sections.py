@@ -5,7 +5,7 @@ from typing import Any
 
 from search.live import shown
 from search.records import Ensemble, Metrics
-from search.report_blocks import (
+from search.reporting.blocks import (
     Block,
     Cell,
     Column,
@@ -19,12 +19,12 @@ from search.report_blocks import (
     score_cell,
     words,
 )
-from search.report_error_figures import (
+from search.reporting.error_figures import (
     classes_picture,
     confusion_picture,
     reliability_picture,
 )
-from search.report_records import StudyRecords
+from search.reporting.records import StudyRecords
 
 LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
 MARK = "↓ lower is better; the others: higher is better."

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from search.comparisons import AblationPath, Comparison
-from search.report_blocks import (
+from search.reporting.blocks import (
     Block,
     Cell,
     Image,
@@ -21,8 +21,8 @@ from search.report_blocks import (
     time_cell,
     words,
 )
-from search.report_drawing import BLUE, ORANGE, SOFT, VERMILLION, short
-from search.report_records import StudyRecords
+from search.reporting.drawing import BLUE, ORANGE, SOFT, VERMILLION, short
+from search.reporting.records import StudyRecords
 from search.variants import label
 
 ROW_INCHES = 0.36

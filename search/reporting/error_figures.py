@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from search.report_blocks import Panel, Picture
-from search.report_charts import confusion_chart
-from search.report_drawing import BLUE, ORANGE, SOFT, short
-from search.report_records import StudyRecords
+from search.reporting.blocks import Panel, Picture
+from search.reporting.charts import confusion_chart
+from search.reporting.drawing import BLUE, ORANGE, SOFT, short
+from search.reporting.records import StudyRecords
 
 MODELS = (("ensemble", BLUE), ("best_single", ORANGE))
 MOST_NAMED = 40

@@ -6,7 +6,7 @@ from typing import Any
 
 from search.live import values_text
 from search.records import Finalist
-from search.report_blocks import (
+from search.reporting.blocks import (
     Block,
     Cell,
     Column,
@@ -22,12 +22,12 @@ from search.report_blocks import (
     time_cell,
     words,
 )
-from search.report_figures import finalists_picture
-from search.report_final_sections import (
+from search.reporting.figures import finalists_picture
+from search.reporting.final_sections import (
     calibration_blocks,
     library_blocks,
 )
-from search.report_records import StudyRecords
+from search.reporting.records import StudyRecords
 
 
 def data_section(records: StudyRecords) -> Section:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from search.live import shown
 from search.records import Finalist
-from search.report_blocks import Panel, Picture
-from search.report_charts import best_so_far_chart, learning_curves_chart
-from search.report_drawing import (
+from search.reporting.blocks import Panel, Picture
+from search.reporting.charts import best_so_far_chart, learning_curves_chart
+from search.reporting.drawing import (
     BLUE,
     LINE,
     ORANGE,
@@ -20,8 +20,8 @@ from search.report_drawing import (
     score_scale,
     short,
 )
-from search.report_records import FAILED, StudyRecords
-from search.report_statistics import (
+from search.reporting.records import FAILED, StudyRecords
+from search.reporting.statistics import (
     RankAgreement,
     best_so_far,
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from search.live import duration, shown
 from search.records import Metrics
-from search.report_blocks import (
+from search.reporting.blocks import (
     Block,
     Points,
     Section,
@@ -13,9 +13,9 @@ from search.report_blocks import (
     Tiles,
     counted,
 )
-from search.report_final_sections import scores_table
-from search.report_records import StudyRecords
-from search.report_statistics import wilson_interval
+from search.reporting.final_sections import scores_table
+from search.reporting.records import StudyRecords
+from search.reporting.statistics import wilson_interval
 
 
 def answer_section(records: StudyRecords) -> Section:

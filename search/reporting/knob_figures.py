@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from search.records import Trial
-from search.report_blocks import Panel, Picture
-from search.report_charts import parallel_chart
-from search.report_drawing import BLUE, INK, plain_log, score_colours, short
-from search.report_figures import add_score_bar, scores_scale
-from search.report_knobs import Knob, knob_height, named_heights, varied_knobs
-from search.report_records import StudyRecords
-from search.report_statistics import (
+from search.reporting.blocks import Panel, Picture
+from search.reporting.charts import parallel_chart
+from search.reporting.drawing import BLUE, INK, plain_log, score_colours, short
+from search.reporting.figures import add_score_bar, scores_scale
+from search.reporting.knobs import Knob, knob_height, named_heights, varied_knobs
+from search.reporting.records import StudyRecords
+from search.reporting.statistics import (
     FOLDS,
     REPEATS,
     Importance,

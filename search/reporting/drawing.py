@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from search.report_blocks import Panel, Picture
+from search.reporting.blocks import Panel, Picture
 
 # Okabe & Ito 2008, and greys.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"

@@ -12,7 +12,7 @@ import numpy as np
 from search.live import duration, shown, values_text
 from search.pareto import value_of
 from search.records import Trial
-from search.report_drawing import (
+from search.reporting.drawing import (
     BLUE,
     INK,
     LINE,
@@ -22,9 +22,9 @@ from search.report_drawing import (
     hex_colours,
     short,
 )
-from search.report_knobs import Knob, knob_height, named_heights
-from search.report_records import StudyRecords
-from search.report_statistics import best_so_far
+from search.reporting.knobs import Knob, knob_height, named_heights
+from search.reporting.records import StudyRecords
+from search.reporting.statistics import best_so_far
 
 GREY = "#9aa2ab"
 # The fonts of the page: boxes around words are measured with them.

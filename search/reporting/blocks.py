@@ -106,7 +106,7 @@ class Picture:
         size: of one panel, (width, height) in inches.
         columns: of panels in the PNG.
         left, top, bottom: room for labels and titles of a panel, in inches.
-        chart: the same to be pointed at, from `search.report_charts`.
+        chart: the same to be pointed at, from `search.reporting.charts`.
     """
 
     name: str

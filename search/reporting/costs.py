@@ -7,10 +7,10 @@ from typing import Any
 
 from search.pareto import value_of
 from search.records import Trial
-from search.report_blocks import Block, Panel, Picture, Pictures, Section, Text
-from search.report_charts import cost_chart
-from search.report_drawing import BLUE, ORANGE, plain_log
-from search.report_records import StudyRecords
+from search.reporting.blocks import Block, Panel, Picture, Pictures, Section, Text
+from search.reporting.charts import cost_chart
+from search.reporting.drawing import BLUE, ORANGE, plain_log
+from search.reporting.records import StudyRecords
 
 COSTS = {
     "parameters": "parameters",

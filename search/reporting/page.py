@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.report_blocks import Block, Panel, Picture, Pictures, Section
-from search.report_drawing import svg_of
+from search.reporting.blocks import Block, Panel, Picture, Pictures, Section
+from search.reporting.drawing import svg_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Apache ECharts 6.1.0 as released on npm: dist/echarts.min.js.

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from search.live import duration
-from search.report_answer import test_interval
-from search.report_blocks import (
+from search.reporting.answer import test_interval
+from search.reporting.blocks import (
     Block,
     Cell,
     Column,
@@ -23,10 +23,10 @@ from search.report_blocks import (
     score_cell,
     words,
 )
-from search.report_drawing import BLUE, ORANGE, short
-from search.report_final_sections import bounded_cell
-from search.report_page import Page
-from search.report_records import StudyRecords
+from search.reporting.drawing import BLUE, ORANGE, short
+from search.reporting.final_sections import bounded_cell
+from search.reporting.page import Page
+from search.reporting.records import StudyRecords
 
 ROW_INCHES = 0.42
 FOLDER = "figures"

@@ -4,7 +4,7 @@ from hypermodels import FROM_SCRATCH
 from search.live import values_text
 from search.pareto import direction_of, front, value_of
 from search.records import Trial
-from search.report_blocks import (
+from search.reporting.blocks import (
     Block,
     Cell,
     Code,
@@ -21,19 +21,19 @@ from search.report_blocks import (
     time_cell,
     words,
 )
-from search.report_figures import (
+from search.reporting.figures import (
     best_so_far_picture,
     learning_curves_picture,
     ranks_picture,
 )
-from search.report_knob_figures import (
+from search.reporting.knob_figures import (
     importance_picture,
     knobs_picture,
     parallel_picture,
 )
-from search.report_knobs import varied_knobs
-from search.report_records import StudyRecords
-from search.report_statistics import (
+from search.reporting.knobs import varied_knobs
+from search.reporting.records import StudyRecords
+from search.reporting.statistics import (
     FEWEST_FOR_RANKS,
     knob_importance,
     rank_agreements,
