@@ -30,6 +30,7 @@ from search.continuing import train
 from search.datasets import PreparedDataset
 from search.descriptions import Description
 from search.ensemble import average
+from search.environment import environment
 from search.export import CALIBRATION_IMAGES, spread
 from search.files import read_json, write_json
 from search.finalists import Member, member_order
@@ -39,7 +40,7 @@ from search.inputs import prepared_data
 from search.paths import study_paths
 from search.predictions import load_best
 from search.spaces import declare_space
-from search.studies import Study, environment, ready_made
+from search.studies import Study, ready_made
 from search.training import make_hypermodel
 
 RECORD = Path(__file__).parent / "results" / "export_fidelity.json"

@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.bare_loop import images_a_second
 from search.datasets import PreparedDataset
+from search.environment import environment
 from search.files import read_json, write_json
 from search.finalize import finalize
 from search.inputs import prepared_data
@@ -33,7 +34,7 @@ from search.paths import StudyPaths, study_paths
 from search.records import Trial
 from search.search import search
 from search.state import read_state
-from search.studies import Study, environment, ready_made
+from search.studies import Study, ready_made
 from search.training import build_model, make_hypermodel
 from search.worker import run_order
 

@@ -24,7 +24,7 @@ from benchmarks.efficiency_report import write_report, write_summary
 from benchmarks.peers import PEERS, replay_peer
 from benchmarks.replay import replay
 from benchmarks.tables import OWN, Mapping, Table, read_tables
-from search.studies import commit, version
+from search.environment import commit, version
 
 RECORDS = Path(__file__).parent / "records"
 SUMMARY = RECORDS / "search_efficiency.json"

@@ -20,6 +20,7 @@ from typing import Any
 
 from search import search
 from search.batches import run_all
+from search.environment import environment
 from search.executors import Workers, make_executor
 from search.files import write_json
 from search.finalists import Member, member_order
@@ -27,7 +28,7 @@ from search.inputs import prepared_data
 from search.orders import Outcome
 from search.paths import StudyPaths, study_paths
 from search.records import Trial, ranked
-from search.studies import Study, environment, open_study, ready_made
+from search.studies import Study, open_study, ready_made
 
 RECORD = Path(__file__).parent / "results" / "search_to_final.json"
 WINNERS = 5

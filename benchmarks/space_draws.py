@@ -27,10 +27,10 @@ import keras_tuner
 import numpy as np
 
 import hypermodels
+from search.environment import environment
 from search.oracles.encoding import Encoding
 from search.oracles.sampling import new_values
 from search.spaces import declare_space
-from search.studies import environment
 
 FOLDER = Path(__file__).parent
 COUNT, CLASSES = 2, 10

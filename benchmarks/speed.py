@@ -29,8 +29,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.speed_cases import CASES
+from search.environment import environment
 from search.files import read_json, write_json
-from search.studies import environment
 
 RECORD = Path(__file__).parent / "results" / "speed.json"
 SIDES = ("ours", "keras-tuner")

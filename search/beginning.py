@@ -9,7 +9,7 @@ from typing import Any
 
 from search.backend import load_keras
 from search.datasets import PreparedDataset
-from search.devices import cpu_flops, gpus
+from search.devices import cpu_flops, gpus, have_bfloat16
 from search.inputs import (
     check_study,
     code_hash,
@@ -72,6 +72,7 @@ def begin(
         InputError: the input cannot be used; nothing has been written then.
     """
     study = with_data_dir(check_study(study), data_dir)
+    study = replace(study, precision=precision_of(study, paths))
     data = prepared_data(study, data_dir, say)
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
@@ -84,6 +85,15 @@ def begin(
     if is_recorded(paths):
         refuse_changes(paths, study, mark)
     return Beginning(study, data, space, mark, flops, hypermodel.baselines)
+
+
+def precision_of(study: Study, paths: StudyPaths) -> str:
+    """Return the precision of a study; one that was begun keeps its own."""
+    if study.precision != "auto":
+        return study.precision
+    if is_recorded(paths):
+        return open_study(paths).precision
+    return "mixed_bfloat16" if have_bfloat16() else "float32"
 
 
 def trained_images(study: Study, data: PreparedDataset) -> int:

@@ -28,6 +28,7 @@ from search.comparisons import (
     verdicts_of,
     write_comparison,
 )
+from search.environment import environment
 from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.inputs import check_folders, described, only_driver
@@ -38,7 +39,7 @@ from search.output import plainly
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Finalist, Trial, Value, Values, read_records
-from search.studies import Study, environment
+from search.studies import Study
 from search.variants import (
     base_values,
     changed,

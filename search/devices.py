@@ -63,12 +63,33 @@ def gpus() -> list[str]:
 
 def gpu_memory_fraction() -> float:
     """Return the fraction of a GPU's memory that is in use; of the fullest."""
-    query = ["--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
-    listing = subprocess.run(
-        ["nvidia-smi", *query], capture_output=True, text=True, timeout=20, check=True
-    )
-    rows = [line.split(",") for line in listing.stdout.splitlines() if line.strip()]
-    return max(float(used) / float(total) for used, total in rows)
+    rows = told_by_gpus("memory.used,memory.total")
+    return max((float(used) / float(total) for used, total in rows), default=0.0)
+
+
+def have_bfloat16() -> bool:
+    """Return whether there are GPUs and all of them compute in bfloat16 (Ampere on).
+
+    Source: NVIDIA, CUDA C++ Programming Guide, compute capability 8.0.
+    """
+    numbers = [float(number) for (number,) in told_by_gpus("compute_cap")]
+    return bool(gpus() and numbers) and min(numbers) >= 8.0
+
+
+def told_by_gpus(fields: str) -> list[list[str]]:
+    """Return fields of every GPU; none where nvidia-smi does not know them."""
+    query = [f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", *query],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.split(",") for line in listing.stdout.splitlines() if line.strip()]
 
 
 def cores() -> int:

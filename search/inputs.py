@@ -22,6 +22,7 @@ from search.files import write_text
 from search.paths import StudyPaths
 from search.records import Direction, Task
 from search.studies import (
+    PRECISIONS,
     READY_MADE,
     Study,
     is_recorded,
@@ -112,6 +113,12 @@ def check_study(study: Study) -> Study:
         )
     if study.seed < 0:
         raise InputError("--seed of at least 0", study.seed, "Choose another --seed")
+    if study.precision not in PRECISIONS:
+        raise InputError(
+            f"--precision {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}",
+            repr(study.precision),
+            "Choose one of them",
+        )
     if study.weights not in ("imagenet", "none") and not Path(study.weights).is_file():
         raise InputError(
             "--weights imagenet, none or the path of a weights file",

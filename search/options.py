@@ -227,6 +227,14 @@ AugmentedPasses = Annotated[
         " turn, whose features are computed once. Default: new ones in every epoch.",
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="float32 (the default), mixed_bfloat16, or auto: that where GPUs have it."
+        " Exports are float32.",
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Of splits, tuner and training.")
 ]

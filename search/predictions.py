@@ -1,5 +1,6 @@
 """What a trained order says of a split: its best weights, run on all images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def load_best(order: Order) -> Any:
         )
     study = Study(**order.study)
     data = open_prepared(Path(order.data_folder))
+    order = replace(order, job="predict")
     model = build_model(order, make_hypermodel(study, data, order.length))
     load_variables(path, model.variables)
     return model

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from search.devices import CORES
+from search.environment import version
 from search.memory import machine_memory, memory_share
 from search.orders import Order, Progress, from_line, to_line
 from search.shared_files import Sights, unseen
-from search.studies import version
 from search.worker_processes import WorkerProcesses
 
 LONGEST_WAIT_SECONDS = 2.0

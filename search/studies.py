@@ -4,18 +4,19 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from search.environment import environment
 from search.errors import InputError
 from search.files import read_sealed, write_sealed
 from search.paths import StudyPaths, studies_in, study_paths
 from search.records import Direction, Task, Trial, Values, ranked, read_records
+
+# As Keras names them; the weights of both are float32.
+PRECISIONS = ("float32", "mixed_bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Study:
         augmented_passes: versions of the augmented training images that a network
             with a frozen part sees in turn, so that its features are computed once;
             None = new ones in every epoch.
+        precision: of the training, one of `PRECISIONS`; predictions are float32.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Study:
     trial_timeout_seconds: float | None = None
     total_epochs: int | None = None
     augmented_passes: int | None = None
+    precision: str = PRECISIONS[0]
 
 
 # What may differ between two runs of the same command: a search can be extended or
@@ -154,6 +157,8 @@ def fingerprint(
         for key, value in dataclasses.asdict(study).items()
         if key not in MAY_CHANGE and value is not None
     }
+    if study.precision == PRECISIONS[0]:
+        del settings["precision"]  # as when there was no choice
     if weights_hash is not None:
         del settings["weights"]  # a file is what it holds, wherever it lies
     parts = [settings, data_fingerprint, weights_hash]
@@ -245,8 +250,9 @@ def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
         f"Repeat the search with the recorded value, or keep {paths.folder} as it is"
         " and choose another --name"
     )
+    known = dataclasses.asdict(Study(**recorded["study"]))
     for key, value in dataclasses.asdict(study).items():
-        before = recorded["study"].get(key)
+        before = known[key]
         is_file = key == "weights" and Path(str(value)).is_file()
         if key not in MAY_CHANGE and not is_file and value != before:
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
@@ -255,41 +261,6 @@ def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
         "files with other contents",
         remedy,
     )
-
-
-def environment() -> dict[str, Any]:
-    """Return versions, machine and commit, without importing any of the packages."""
-    packages = ("vision-tuner", "keras", "tensorflow", "jax", "keras-tuner", "numpy")
-    return {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "packages": {name: version(name) for name in packages if version(name)},
-        "commit": commit(),
-    }
-
-
-def version(package: str) -> str | None:
-    """Return the installed version of `package`, or None."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def commit() -> str | None:
-    """Return the git commit of this source tree, or None outside a checkout."""
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
 
 
 def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,9 @@ def make_hypermodel(
 def build_model(order: Order, hypermodel: Any, parts: int = 1) -> Any:
     """Build the compiled network of an order, seeded, with its optimizer built.
 
+    It computes in the precision of the study while it is trained, else in float32; its
+    variables are the same.
+
     Args:
         parts: training steps to an update, each on a part of the batch.
     """
@@ -79,8 +82,15 @@ def build_model(order: Order, hypermodel: Any, parts: int = 1) -> Any:
     keras.utils.set_random_seed(order.seed)
     hp = keras_tuner.HyperParameters()
     hp.values = dict(order.values)
-    model = hypermodel.build(hp)
-    check_size(model, Study(**order.study))
+    study = Study(**order.study)
+    precision = "float32" if order.job == "predict" else study.precision
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = hypermodel.build(hp)
+    finally:
+        keras.config.set_dtype_policy(usual)
+    check_size(model, study)
     if parts > 1:
         accumulate(model.optimizer, parts)
     model.optimizer.build(model.trainable_variables)
