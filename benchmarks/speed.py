@@ -11,8 +11,9 @@ frozen parts are not. Runs are added to `benchmarks/results/speed.json`, from wh
 table is made; `--table` only prints it. DIR holds `tensorflow_datasets/`, `VOCdevkit/`
 and `weights/`.
 
-For a machine that is free for a short time: `--repeats 1 --case scratch --trials 2` adds
-one pair, which took 159 and 200 s on two cores; `--case frozen --trials 4` 56 and 458 s.
+For a machine that is free for a short time: `--repeats 1 --case scratch --trials 2`
+adds one pair, which took 159 and 200 s on two cores; `--case frozen --trials 4` took 56
+and 458 s.
 """
 
 import argparse
