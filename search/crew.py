@@ -6,6 +6,7 @@ most images a second. On CPUs the threads are divided, so this also chooses the 
 of a worker. The choice is kept with the study: going on does not measure again.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,11 +179,13 @@ def settled_crew(
     if kept.get("machine") != machine:
         what = "trials that share a GPU" if gpus() else "workers"
         say(f"measuring how many {what} train most images a second")
+        began = time.monotonic()
         measured = measured_crew(order, paths.worker_logs, say)
         kept = {
             "machine": machine,
             "chosen": chosen_count(measured),
             "measured": [asdict(one) for one in measured],
+            "seconds": time.monotonic() - began,
         }
         write_json(paths.crew, kept)
     say(described(kept))
