@@ -1,5 +1,6 @@
 """Asynchronous halving: its budget, its promotions, its end, whatever happens."""
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -9,12 +10,13 @@ from search.oracles.asynchronous import (
     Plan,
     decide,
     plan_halving,
+    rungs_to,
     spent,
     step,
 )
 from search.oracles.brackets import Promote, Start, Stop, Wait, plan_brackets
 from search.oracles.ledger import Ledger, Run
-from search.oracles.ranking import ranked
+from search.oracles.ranking import LEAST_COMPARED, ranked, trusted_rung
 
 FACTOR = 3
 
@@ -196,3 +198,52 @@ def test_configurations_are_compared_at_the_highest_rung_both_have_reached() -> 
         Run("b1", 0, 1, "b0", "COMPLETED", 1.1),
     ]
     assert [run.run_id for run in ranked(Ledger(runs))] == ["b1", "c0", "a1", "d0"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 9, 16, 20, 27, 50, 81, 100, 1000])
+def test_rungs_are_evenly_spaced_from_one_epoch_to_the_last(epochs: int) -> None:
+    rungs = rungs_to(epochs, 4)
+    assert rungs[0] == 1
+    assert rungs[-1] == epochs
+    ratios = [high / low for low, high in itertools.pairwise(rungs)]
+    assert all(2 <= ratio < 7.5 for ratio in ratios)
+    assert not ratios or max(ratios) < 1.5 * min(ratios)
+
+
+def climbed(orders: list[list[int]]) -> Ledger:
+    """Return a ledger in which all reached every rung, with these scores there."""
+    return Ledger(
+        Run(f"{rung}-{i}", 0, rung, f"{rung - 1}-{i}" if rung else None, "COMPLETED", s)
+        for rung, scores in enumerate(orders)
+        for i, s in enumerate(map(float, scores))
+    )
+
+
+UP = list(range(LEAST_COMPARED))
+DOWN = UP[::-1]
+
+
+@pytest.mark.parametrize(
+    ("orders", "lowest"),
+    [
+        ([UP], 0),
+        ([UP, UP, UP], 0),
+        ([DOWN, UP, UP], 1),
+        ([UP, DOWN, UP], 2),
+        ([DOWN, DOWN, UP], 2),
+        ([[0] * LEAST_COMPARED, UP], 1),  # at the first rung all are the same
+        ([DOWN[1:], UP[1:]], 0),  # too few to judge by
+    ],
+)
+def test_a_rung_that_a_higher_one_contradicts_is_not_believed(
+    orders: list[list[int]], lowest: int
+) -> None:
+    assert trusted_rung(climbed(orders)) == lowest
+
+
+def test_only_configurations_that_reached_a_trusted_rung_are_ranked() -> None:
+    ledger = climbed([UP, DOWN])
+    ledger.record(Run("late", 0, 0, None, "COMPLETED", 100.0))
+    assert trusted_rung(ledger) == 1
+    assert [run.run_id for run in ranked(ledger, 1)] == [f"1-{i}" for i in UP]
+    assert ranked(ledger)[0].run_id == "late"

@@ -6,7 +6,8 @@ worker ever waits for a rung to be complete. Here it has an end, too: a number o
 configurations and of epochs.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from search.oracles.brackets import (
     FACTOR,
@@ -56,19 +57,21 @@ def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
     size = 1
     while cut_bracket(rungs, size + 1, factor).total_epochs <= sweep:
         size += 1
-    return Plan(cut_bracket(rungs, size, factor), sweep)
+    bracket = cut_bracket(rungs, size, factor)
+    # what is too little for another full training is for first epochs
+    first = bracket.sizes[0] + (sweep - bracket.total_epochs) // rungs.epochs[0]
+    return Plan(replace(bracket, sizes=(first, *bracket.sizes[1:])), sweep)
 
 
 def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
-    """Return rungs a factor apart, from `epochs` down to one epoch.
+    """Return rungs from one epoch to `epochs`, as near to a factor apart as is even.
 
-    The first is always one epoch, the least that can be ordered: most configurations
-    are told apart by then (docs/tuners.md).
+    One epoch is the least that can be ordered. Rungs that are counted down from
+    `epochs` by the exact factor would leave steps of one or two epochs at the bottom,
+    each with a whole cut (docs/tuners.md).
     """
-    rungs = [epochs]
-    while rungs[-1] > 1:
-        rungs.append(max(1, round(epochs / factor ** len(rungs))))
-    return tuple(reversed(rungs))
+    cuts = max(1, round(math.log(epochs, factor)))
+    return tuple(sorted({round(epochs ** (cut / cuts)) for cut in range(cuts + 1)}))
 
 
 def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision:

@@ -3,7 +3,7 @@
 After Li et al. 2020 (ASHA), Falkner et al. 2018 (BOHB) and Klein et al. 2020 (a
 Gaussian process in place of the density estimate, and no waiting for rungs). One
 process models all rungs: two configurations are compared at the highest rung both have
-reached.
+reached. Rungs whose order a higher one has contradicted are left out of it.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from search.oracles.guided import LOST, GuidedOracle
 from search.oracles.hyperband import Hyperband, knobs_of
 from search.oracles.ledger import Run
 from search.oracles.memory import Values
-from search.oracles.ranking import ranked
+from search.oracles.ranking import histories_of, ranked, trusted_rung
 from search.oracles.surrogate import Known
 
 
@@ -75,8 +75,9 @@ class Bohb(Hyperband, GuidedOracle):
     def known(self) -> Known:
         """Return the configurations, best first, and what failed or is pending."""
         runs = self.ledger.runs.values()
+        lowest = trusted_rung(self.ledger)
         return Known(
-            [self.values_of(run) for run in ranked(self.ledger)],
+            [self.values_of(run) for run in ranked(self.ledger, lowest)],
             [self.values_of(run) for run in runs if run.state in LOST],
             [
                 self.values_of(run)
@@ -84,6 +85,11 @@ class Bohb(Hyperband, GuidedOracle):
                 if run.state == "RUNNING" and run.rung == 0
             ],
             self.earlier,
+            [
+                self.values_of(past[-1])
+                for past in histories_of(self.ledger)
+                if past[-1].rung < lowest
+            ],
         )
 
     def values_of(self, run: Run) -> Values:

@@ -2,25 +2,68 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import combinations
 
 from search.oracles.ledger import Ledger, Run
 
+# Configurations that must have reached a rung before it judges those below.
+LEAST_COMPARED = 10
 
-def ranked(ledger: Ledger) -> list[Run]:
+
+def ranked(ledger: Ledger, lowest: int = 0) -> list[Run]:
     """Return the latest completed run of every configuration, the best first.
 
     Two configurations are compared at the highest rung both have reached: the order of
     those that came further is kept, and one that stopped at a rung stands behind as
     many of them as were better there.
+
+    Args:
+        lowest: rung that a configuration must have reached.
     """
-    histories = [
-        history for run in ledger.runs.values() if (history := past(ledger, run))
-    ]
+    histories = [past for past in histories_of(ledger) if past[-1].rung >= lowest]
     order: list[list[Run]] = []
     for rung in sorted({history[-1].rung for history in histories}, reverse=True):
         here = [history for history in histories if history[-1].rung == rung]
         order = merged(order, sorted(here, key=lambda history: history[-1].place), rung)
     return [history[-1] for history in order]
+
+
+def trusted_rung(ledger: Ledger) -> int:
+    """Return the rung from which on the scores of every rung are to be believed.
+
+    The highest rung that `LEAST_COMPARED` configurations have reached judges: a rung
+    below, at which it would order most pairs of them the other way round (Kendall's
+    tau not above 0), misleads, and so may those below it.
+    """
+    histories = histories_of(ledger)
+    judge, judged = 0, histories
+    for rung in range(1, 1 + max((past[-1].rung for past in histories), default=0)):
+        reached = [past for past in histories if past[-1].rung >= rung]
+        if len(reached) >= LEAST_COMPARED:
+            judge, judged = rung, reached
+    for rung in reversed(range(judge)):
+        if agreement(judged, rung, judge) <= 0:
+            return rung + 1
+    return 0
+
+
+def agreement(histories: Sequence[list[Run]], low: int, high: int) -> int:
+    """Return how many more pairs two rungs order alike than the other way round."""
+    scores = [(score_at(past, low), score_at(past, high)) for past in histories]
+    return sum(
+        sign((one[0] - other[0]) * (one[1] - other[1]))
+        for one, other in combinations(scores, 2)
+    )
+
+
+def sign(number: float) -> int:
+    """Return 1, 0 or -1."""
+    return (number > 0) - (number < 0)
+
+
+def histories_of(ledger: Ledger) -> list[list[Run]]:
+    """Return the completed runs of every configuration whose latest has completed."""
+    return [history for run in ledger.runs.values() if (history := past(ledger, run))]
 
 
 def past(ledger: Ledger, run: Run) -> list[Run]:

@@ -33,7 +33,7 @@ CANDIDATES = 150
 # Observations in the process: the better half of them the best there are, the others
 # an even choice of the rest. A proposal then costs the same however long the search.
 MOST_OBSERVED = 200
-# Relevances are fitted anew when there are so many times more observations.
+# Relevances are fitted anew when there are so many times more observations, or fewer.
 REFIT_GROWTH = 1.15
 # Results of earlier studies beyond the number of own ones: they are of another task.
 MOST_MORE_EARLIER = 10
@@ -58,12 +58,19 @@ class Known:
         failed: failed or infeasible ones.
         pending: those being trained that have no result yet.
         earlier: those of earlier studies, with their normal scores there.
+        unranked: trained ones whose scores are not to be believed yet.
     """
 
     ranked: Sequence[Values]
     failed: Sequence[Values] = ()
     pending: Sequence[Values] = ()
     earlier: Sequence[tuple[Values, float]] = ()
+    unranked: Sequence[Values] = ()
+
+    @property
+    def trained(self) -> list[Values]:
+        """Return all that could be trained."""
+        return [*self.ranked, *self.unranked]
 
     @property
     def tells_failures(self) -> bool:
@@ -165,7 +172,7 @@ class Surrogate:
 
     def is_likely(self, known: Known, chance: Array) -> Any:
         """Return where the chance of being trained is not far below the usual one."""
-        trained = len(known.ranked)
+        trained = len(known.trained)
         return chance >= UNLIKELY * trained / (trained + len(known.failed))
 
     def feasibility(self, known: Known, points: Array) -> Array:
@@ -175,8 +182,8 @@ class Surrogate:
         are noise to it, and change nothing.
         """
         failed = self.points(list(known.failed)[-MOST_OF_A_KIND:])
-        every = max(1, -(-len(known.ranked) // MOST_OF_A_KIND))
-        trained = self.points(list(known.ranked)[::every])
+        every = max(1, -(-len(known.trained) // MOST_OF_A_KIND))
+        trained = self.points(known.trained[::every])
         inputs = np.concatenate([trained, failed])
         labels = np.repeat([1.0, 0.0], [len(trained), len(failed)])
         share, spread = labels.mean(), labels.std()
@@ -212,7 +219,7 @@ class Surrogate:
 
 
 class Fitting:
-    """Hyperparameters that are fitted anew as observations become many more.
+    """Hyperparameters that are fitted anew as observations become many more, or fewer.
 
     Args:
         knobs: searched ones.
@@ -226,7 +233,8 @@ class Fitting:
 
     def of(self, inputs: Array, targets: Array, columns: Any, count: int) -> Fit:
         """Return the hyperparameters for `count` observations, fitted if need be."""
-        if count >= self.growth * self.count:
+        has_grown = count >= self.growth * self.count
+        if has_grown or self.growth * count <= self.count:
             self.fit = fitted(inputs, targets, columns, self.fit)
             self.count = count
         return self.fit
