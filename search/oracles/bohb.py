@@ -75,9 +75,11 @@ class Bohb(Hyperband, GuidedOracle):
     def known(self) -> Known:
         """Return the configurations, best first, and what failed or is pending."""
         runs = self.ledger.runs.values()
-        lowest = trusted_rung(self.ledger)
+        histories = histories_of(self.ledger)
+        lowest = trusted_rung(histories)
+        trusted = [past for past in histories if past[-1].rung >= lowest]
         return Known(
-            [self.values_of(run) for run in ranked(self.ledger, lowest)],
+            [self.values_of(run) for run in ranked(trusted)],
             [self.values_of(run) for run in runs if run.state in LOST],
             [
                 self.values_of(run)
@@ -85,11 +87,7 @@ class Bohb(Hyperband, GuidedOracle):
                 if run.state == "RUNNING" and run.rung == 0
             ],
             self.earlier,
-            [
-                self.values_of(past[-1])
-                for past in histories_of(self.ledger)
-                if past[-1].rung < lowest
-            ],
+            [self.values_of(past[-1]) for past in histories if past[-1].rung < lowest],
         )
 
     def values_of(self, run: Run) -> Values:

@@ -6,36 +6,33 @@ from itertools import combinations
 
 from search.oracles.ledger import Ledger, Run
 
+# The completed runs of a configuration, the first rung first.
+History = list[Run]
 # Configurations that must have reached a rung before it judges those below.
 LEAST_COMPARED = 10
 
 
-def ranked(ledger: Ledger, lowest: int = 0) -> list[Run]:
-    """Return the latest completed run of every configuration, the best first.
+def ranked(histories: Sequence[History]) -> list[Run]:
+    """Return the latest run of every configuration, the best first.
 
     Two configurations are compared at the highest rung both have reached: the order of
     those that came further is kept, and one that stopped at a rung stands behind as
     many of them as were better there.
-
-    Args:
-        lowest: rung that a configuration must have reached.
     """
-    histories = [past for past in histories_of(ledger) if past[-1].rung >= lowest]
-    order: list[list[Run]] = []
+    order: list[History] = []
     for rung in sorted({history[-1].rung for history in histories}, reverse=True):
         here = [history for history in histories if history[-1].rung == rung]
         order = merged(order, sorted(here, key=lambda history: history[-1].place), rung)
     return [history[-1] for history in order]
 
 
-def trusted_rung(ledger: Ledger) -> int:
+def trusted_rung(histories: Sequence[History]) -> int:
     """Return the rung from which on the scores of every rung are to be believed.
 
     The highest rung that `LEAST_COMPARED` configurations have reached judges: a rung
     below, at which it would order most pairs of them the other way round (Kendall's
     tau not above 0), misleads, and so may those below it.
     """
-    histories = histories_of(ledger)
     judge, judged = 0, histories
     for rung in range(1, 1 + max((past[-1].rung for past in histories), default=0)):
         reached = [past for past in histories if past[-1].rung >= rung]
@@ -47,7 +44,7 @@ def trusted_rung(ledger: Ledger) -> int:
     return 0
 
 
-def agreement(histories: Sequence[list[Run]], low: int, high: int) -> int:
+def agreement(histories: Sequence[History], low: int, high: int) -> int:
     """Return how many more pairs two rungs order alike than the other way round."""
     scores = [(score_at(past, low), score_at(past, high)) for past in histories]
     return sum(
@@ -61,12 +58,12 @@ def sign(number: float) -> int:
     return (number > 0) - (number < 0)
 
 
-def histories_of(ledger: Ledger) -> list[list[Run]]:
+def histories_of(ledger: Ledger) -> list[History]:
     """Return the completed runs of every configuration whose latest has completed."""
     return [history for run in ledger.runs.values() if (history := past(ledger, run))]
 
 
-def past(ledger: Ledger, run: Run) -> list[Run]:
+def past(ledger: Ledger, run: Run) -> History:
     """Return a configuration's completed runs, the first rung first.
 
     Empty where `run` is not the latest of them.
@@ -80,8 +77,8 @@ def past(ledger: Ledger, run: Run) -> list[Run]:
 
 
 def merged(
-    order: Sequence[list[Run]], here: Sequence[list[Run]], rung: int
-) -> list[list[Run]]:
+    order: Sequence[History], here: Sequence[History], rung: int
+) -> list[History]:
     """Return those that came further and those that stopped at `rung` in one order."""
     scores = sorted(-score_at(history, rung) for history in order)
     result: list[list[Run]] = []
