@@ -37,6 +37,7 @@ SEEDS, LONG_SEEDS = 20, 4
 LONG, SHORT = 100, 30
 DEFAULT = "bohb"
 FOUR_WORKERS = (DEFAULT, "hyperband", "kt-hyperband", "optuna-random-sha")
+KINDS = ("short", "long", "failing", "workers")
 # Stock BayesianOptimization takes seconds a proposal, so it comes last.
 SLOW = "kt-bayesian"
 
@@ -56,6 +57,15 @@ class Cell:
     @property
     def key(self) -> str:
         return "|".join(str(value) for value in asdict(self).values())
+
+    @property
+    def kind(self) -> str:
+        """Return what it is for, one of `KINDS`."""
+        if self.workers > 1:
+            return "workers"
+        if self.failing:
+            return "failing"
+        return "long" if self.equivalents == LONG else "short"
 
 
 def all_cells(tables: list[str]) -> Iterator[Cell]:
@@ -123,11 +133,17 @@ def forget(tuner: str) -> None:
     SUMMARY.unlink(missing_ok=True)
 
 
-def run_all(tables: dict[str, Table], tuners: list[str], shard: str) -> None:
+def run_all(
+    tables: dict[str, Table], tuners: list[str], kinds: list[str], shard: str
+) -> None:
     """Run every cell of a shard, i/n, that is not in the cache."""
     done = read_cache()
     place, shards = (int(part) for part in shard.split("/"))
-    cells = [c for c in all_cells(list(tables)) if not tuners or c.tuner in tuners]
+    cells = [
+        cell
+        for cell in all_cells(list(tables))
+        if (not tuners or cell.tuner in tuners) and (not kinds or cell.kind in kinds)
+    ]
     path = RECORDS / f"cells-{os.getpid()}.jsonl"
     for cell in cells[place::shards]:
         if cell.key in done:
@@ -150,6 +166,9 @@ def main() -> None:
     parser.add_argument(
         "--tuner", action="append", default=[], help="only the cells of a tuner"
     )
+    parser.add_argument(
+        "--kind", action="append", default=[], choices=KINDS, help="only these cells"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     tables = {
@@ -159,7 +178,7 @@ def main() -> None:
     for tuner in options.again:
         forget(tuner)
     if not options.report:
-        run_all(tables, options.tuner, options.shard)
+        run_all(tables, options.tuner, options.kind, options.shard)
     else:
         report()
 
