@@ -9,10 +9,12 @@ import argparse
 import time
 from typing import Any
 
+import benchmarks.one_thread  # noqa: F401
+
+# isort: split
 import keras_tuner as kt
 import numpy as np
 
-import benchmarks.one_thread  # noqa: F401
 from search.oracles import make_oracle
 from search.studies import Study
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from search.oracles.encoding import Array, Encoding, configuration_key, stacked
 from search.oracles.gaussian_process import (
@@ -107,7 +108,9 @@ class Surrogate:
         """
         draws = rng.random((CANDIDATES, len(self.encoding.knobs)))
         candidates = self.encoding.settled(draws)
-        for row in np.argsort(-self.promise(known, candidates, rng), kind="stable"):
+        with one_thread():
+            promise = self.promise(known, candidates, rng)
+        for row in np.argsort(-promise, kind="stable"):
             values = self.encoding.values(candidates[row])
             if is_new(values):
                 return values
@@ -164,7 +167,8 @@ class Surrogate:
             return drawn
         others = self.encoding.settled(rng.random((REDRAWS, len(self.encoding.knobs))))
         candidates = np.concatenate([self.encoding.positions(drawn)[None], others])
-        chance = self.feasibility(known, self.encoding.encoded(candidates))
+        with one_thread():
+            chance = self.feasibility(known, self.encoding.encoded(candidates))
         likely = np.flatnonzero(self.is_likely(known, chance))
         if not len(likely) or likely[0] == 0:
             return drawn
@@ -247,6 +251,15 @@ class Fitting:
         """Take over a state of `get_state`."""
         self.fit = unpacked(np.array(state["fit"]))
         self.count = state["count"]
+
+
+def one_thread() -> Any:
+    """Return a context in which linear algebra keeps to one thread.
+
+    These matrices are small: more threads wait for each other, and take the time of
+    the trainings beside them.
+    """
+    return threadpool_limits(1, "blas")
 
 
 def normal_scores(count: int) -> Array:
