@@ -3,10 +3,14 @@
 After Li et al. 2020 (ASHA), Falkner et al. 2018 (BOHB) and Klein et al. 2020 (a
 Gaussian process in place of the density estimate, and no waiting for rungs). One
 process models all rungs: two configurations are compared at the highest rung both have
-reached. Rungs whose order a higher one has contradicted are left out of it.
+reached. Rungs whose order a higher one has contradicted are left out of it, and half of
+the proposals look at the highest rung alone, as Falkner's do.
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from search.oracles.asynchronous import (
     HALVING_FACTOR,
@@ -20,8 +24,17 @@ from search.oracles.guided import LOST, GuidedOracle
 from search.oracles.hyperband import Hyperband, knobs_of
 from search.oracles.ledger import Run
 from search.oracles.memory import Values
-from search.oracles.ranking import histories_of, ranked, trusted_rung
+from search.oracles.ranking import (
+    History,
+    histories_of,
+    judging_rung,
+    ranked,
+    trusted_rung,
+)
 from search.oracles.surrogate import Known
+
+# Tells this draw from those of `guided` and `sampling`.
+HEDGE_STREAM = 2
 
 
 class Bohb(Hyperband, GuidedOracle):
@@ -76,8 +89,9 @@ class Bohb(Hyperband, GuidedOracle):
         """Return the configurations, best first, and what failed or is pending."""
         runs = self.ledger.runs.values()
         histories = histories_of(self.ledger)
-        lowest = trusted_rung(histories)
+        lowest = self.lowest_rung(histories)
         trusted = [past for past in histories if past[-1].rung >= lowest]
+        others = [past[-1] for past in histories if past[-1].rung < lowest]
         return Known(
             [self.values_of(run) for run in ranked(trusted)],
             [self.values_of(run) for run in runs if run.state in LOST],
@@ -87,8 +101,18 @@ class Bohb(Hyperband, GuidedOracle):
                 if run.state == "RUNNING" and run.rung == 0
             ],
             self.earlier,
-            [self.values_of(past[-1]) for past in histories if past[-1].rung < lowest],
+            [self.values_of(run) for run in others],
         )
+
+    def lowest_rung(self, histories: Sequence[History]) -> int:
+        """Return the lowest rung that the model of the next proposal looks at.
+
+        Half of the models hedge: an early rung that misleads does so before any higher
+        one can tell.
+        """
+        rng = np.random.default_rng([self.seed, self._roots, HEDGE_STREAM])
+        hedges = rng.random() < 0.5
+        return judging_rung(histories) if hedges else trusted_rung(histories)
 
     def values_of(self, run: Run) -> Values:
         """Return the knobs of a run."""

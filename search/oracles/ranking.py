@@ -26,18 +26,20 @@ def ranked(histories: Sequence[History]) -> list[Run]:
     return [history[-1] for history in order]
 
 
+def judging_rung(histories: Sequence[History]) -> int:
+    """Return the highest rung that `LEAST_COMPARED` configurations have reached."""
+    reached = sorted((past[-1].rung for past in histories), reverse=True)
+    return reached[LEAST_COMPARED - 1] if len(reached) >= LEAST_COMPARED else 0
+
+
 def trusted_rung(histories: Sequence[History]) -> int:
     """Return the rung from which on the scores of every rung are to be believed.
 
-    The highest rung that `LEAST_COMPARED` configurations have reached judges: a rung
-    below, at which it would order most pairs of them the other way round (Kendall's
-    tau not above 0), misleads, and so may those below it.
+    A rung at which the judging one would order most pairs of configurations the other
+    way round (Kendall's tau not above 0) misleads, and so may those below it.
     """
-    judge, judged = 0, histories
-    for rung in range(1, 1 + max((past[-1].rung for past in histories), default=0)):
-        reached = [past for past in histories if past[-1].rung >= rung]
-        if len(reached) >= LEAST_COMPARED:
-            judge, judged = rung, reached
+    judge = judging_rung(histories)
+    judged = [past for past in histories if past[-1].rung >= judge]
     for rung in reversed(range(judge)):
         if agreement(judged, rung, judge) <= 0:
             return rung + 1

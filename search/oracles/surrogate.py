@@ -34,7 +34,7 @@ CANDIDATES = 150
 # Observations in the process: the better half of them the best there are, the others
 # an even choice of the rest. A proposal then costs the same however long the search.
 MOST_OBSERVED = 200
-# Relevances are fitted anew when there are so many times more observations, or fewer.
+# Relevances are fitted anew when there are so many times more observations.
 REFIT_GROWTH = 1.15
 # Results of earlier studies beyond the number of own ones: they are of another task.
 MOST_MORE_EARLIER = 10
@@ -223,7 +223,7 @@ class Surrogate:
 
 
 class Fitting:
-    """Hyperparameters that are fitted anew as observations become many more, or fewer.
+    """Hyperparameters that are fitted anew as observations become many more.
 
     Args:
         knobs: searched ones.
@@ -237,8 +237,7 @@ class Fitting:
 
     def of(self, inputs: Array, targets: Array, columns: Any, count: int) -> Fit:
         """Return the hyperparameters for `count` observations, fitted if need be."""
-        has_grown = count >= self.growth * self.count
-        if has_grown or self.growth * count <= self.count:
+        if count >= self.growth * self.count:
             self.fit = fitted(inputs, targets, columns, self.fit)
             self.count = count
         return self.fit
