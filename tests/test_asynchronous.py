@@ -16,7 +16,13 @@ from search.oracles.asynchronous import (
 )
 from search.oracles.brackets import Promote, Start, Stop, Wait, plan_brackets
 from search.oracles.ledger import Ledger, Run
-from search.oracles.ranking import LEAST_COMPARED, histories_of, ranked, trusted_rung
+from search.oracles.ranking import (
+    LEAST_COMPARED,
+    histories_of,
+    judging_rung,
+    ranked,
+    trusted_rung,
+)
 
 FACTOR = 3
 
@@ -244,3 +250,11 @@ def test_a_rung_that_a_higher_one_contradicts_is_not_believed(
     orders: list[list[int]], lowest: int
 ) -> None:
     assert trusted_rung(histories_of(climbed(orders))) == lowest
+
+
+def test_the_highest_rung_that_enough_have_reached_judges() -> None:
+    few = list(range(LEAST_COMPARED - 1))
+    assert judging_rung([]) == 0
+    assert judging_rung(histories_of(climbed([UP]))) == 0
+    assert judging_rung(histories_of(climbed([UP, UP]))) == 1
+    assert judging_rung(histories_of(climbed([UP, UP, few]))) == 1
