@@ -14,11 +14,12 @@ as if their prediction had come true); Salinas et al. 2020 (normal scores).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from search.oracles.encoding import Array, Encoding, configuration_key, stacked
 from search.oracles.gaussian_process import (
@@ -258,7 +259,13 @@ def one_thread() -> Any:
     These matrices are small: more threads wait for each other, and take the time of
     the trainings beside them.
     """
-    return threadpool_limits(1, "blas")
+    return linear_algebra().limit(limits=1, user_api="blas")
+
+
+@lru_cache(maxsize=1)
+def linear_algebra() -> ThreadpoolController:
+    """Return numpy's and scipy's libraries; to look for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def normal_scores(count: int) -> Array:
