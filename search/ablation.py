@@ -1,9 +1,9 @@
-"""The ablation path: which knobs made the best configuration better than the default.
+"""The ablation path: which knobs make one configuration better than another.
 
-Source: Fawcett & Hoos 2016. From the default on, every knob that still differs is tried
-alone; the one that gains most is set, and so on until the target is reached. Of many
-candidates only those that lead after a third of the epochs are trained to the end, as
-in their racing version; a promoted candidate is the same training going on.
+Source: Fawcett & Hoos 2016. Every knob in which the two differ is tried alone; the one
+that gains most is set, and so on until the target is reached. Of many candidates only
+those that lead after a third of the epochs are trained to the end, as in their racing
+version; a promoted candidate is the same training going on.
 """
 
 import math
@@ -56,7 +56,7 @@ def make_path(
     Args:
         train: trains runs to a number of epochs and returns them with their scores.
     """
-    runs = train(runs_of("default", start, seeds), study.epochs)
+    runs = train(runs_of("start", start, seeds), study.epochs)
     steps = [Step(None, None, None, mean_score(runs), None, None, None, start, [])]
     current, scores = start, by_seed(runs)
     while left := differing(space, current, target):

@@ -52,6 +52,13 @@ def compare(
             "--path", help="Instead: from the default to the best, a knob at a time."
         ),
     ] = False,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KNOB=VALUE",
+            help="Of --path: begin with the default configuration so changed.",
+        ),
+    ] = None,
     origin: Annotated[
         str | None,
         typer.Option(
@@ -84,7 +91,8 @@ def compare(
     """Change one knob and nothing else: paired differences with intervals."""
     from dataclasses import asdict
 
-    from search.compare import compare, print_comparison
+    from search.compare import compare
+    from search.comparison_tables import print_comparison
     from search.inputs import chosen_study
     from search.ray_connection import chosen_cluster
     from search.spaces import parse_fixed, parse_value
@@ -116,6 +124,7 @@ def compare(
         vary=vary,
         values=wanted,
         path=path,
+        start=parse_fixed(start, "--start") if start else None,
         origin=origin,
         seeds=seeds,
         workers=workers,

@@ -9,11 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from search.ablation import make_path, most_trainings
 from search.batches import run_all
@@ -44,9 +42,9 @@ from search.variants import (
     base_values,
     changed,
     compared_values,
-    completed,
     differing,
-    label,
+    starting_name,
+    starting_values,
 )
 
 MOST_SEEDS = 100
@@ -129,6 +127,7 @@ def compare(
     vary: str | None = None,
     values: Sequence[Value] | None = None,
     path: bool = False,
+    start: Mapping[str, Value] | None = None,
     origin: str | None = None,
     seeds: int = 3,
     workers: int | None = None,
@@ -142,6 +141,7 @@ def compare(
         vary: the knob that changes. Exactly one of `vary` and `path`.
         values: of the knob, the reference first; None = see `compared_values`.
         path: go from the default configuration to `origin`, a knob at a time.
+        start: knobs of the path's first configuration that are not at their default.
         origin: `default`, `best` or a trial id; None = best where there is one.
         seeds: trainings of each configuration, seeds from the study's on.
         cluster: train on a Ray cluster instead of this machine.
@@ -154,19 +154,24 @@ def compare(
     """
     console = console or Console(stderr=True, quiet=True)
     check_question(vary, path, seeds)
+    check_start(start, path)
     crew = Workers(workers, cluster=cluster)
     begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
     trials = read_records(paths.trials, Trial)
     has_best = any(trial.score is not None for trial in trials)
     origin = origin or ("best" if has_best or path else "default")
     finalists = read_records(paths.finalists, Finalist)
-    base, start = base_values(origin, begun.space, trials, finalists, begun.study)
+    base, wanted = base_values(origin, begun.space, trials, finalists, begun.study)
     chosen = list(range(begun.study.seed, begun.study.seed + seeds))
     variants: dict[str, Values] = {}
     labels: Values = {}
     if vary is not None:
         labels = compared_values(begun.space, vary, values)
-        variants = {k: changed(begun.space, start, vary, v) for k, v in labels.items()}
+        variants = {k: changed(begun.space, wanted, vary, v) for k, v in labels.items()}
+    steps = start or {}
+    first = starting_name(steps), starting_values(begun.space, steps)
+    if path:
+        refuse_equal_ends(begun.space, first, (base, wanted))
     check_folders(paths)
     with only_driver(paths):
         begun.record(paths)
@@ -174,7 +179,7 @@ def compare(
         try:
             trainings = Trainings(begun, paths, executor, console)
             if vary is None:
-                return ablate(trainings, base, start, chosen)
+                return ablate(trainings, first, (base, wanted), chosen)
             return vary_knob(trainings, vary, base, labels, variants, chosen)
         finally:
             executor.close()
@@ -191,6 +196,24 @@ def check_question(vary: str | None, path: bool, seeds: int) -> None:
     if not 1 <= seeds <= MOST_SEEDS:
         raise InputError(
             f"--seeds of 1 to {MOST_SEEDS}", seeds, "Choose another number"
+        )
+
+
+def check_start(start: Mapping[str, Value] | None, path: bool) -> None:
+    """Raise InputError where a start is given to what has none."""
+    if start and not path:
+        raise InputError("--path with --start", "no --path", "Add it")
+
+
+def refuse_equal_ends(
+    space: Any, start: tuple[str, Values], end: tuple[str, Values]
+) -> None:
+    """Raise InputError where there is no way to go."""
+    if not differing(space, start[1], end[1]):
+        raise InputError(
+            f"an end of the path unlike its start, the {start[0]}",
+            f"{end[0]}, which equals it",
+            "Pass --start KNOB=VALUE to begin with a plainer one, or --from TRIAL",
         )
 
 
@@ -238,27 +261,24 @@ def vary_knob(
 
 
 def ablate(
-    trainings: Trainings, target: str, wanted: Values, seeds: list[int]
+    trainings: Trainings,
+    start: tuple[str, Values],
+    end: tuple[str, Values],
+    seeds: list[int],
 ) -> AblationPath:
-    """Find the path from the default to `wanted` and write it."""
+    """Find the path between two configurations, each with its name, and write it."""
     begun, started = trainings.begun, time.monotonic()
     study = begun.study
-    first = completed(begun.space, {})
+    (base, first), (target, wanted) = start, end
     knobs = differing(begun.space, first, wanted)
-    if not knobs:
-        raise InputError(
-            "a trial unlike the default configuration for the end of the path from it",
-            f"{target}, which equals it",
-            "Pass --from with another trial",
-        )
     most = most_trainings(len(knobs), study.epochs) * len(seeds)
     trainings.console.print(
-        f"Path from the default to {target}: at least {len(knobs)} knobs differ"
+        f"Path from the {base} to {target}: at least {len(knobs)} knobs differ"
         f" ({', '.join(knobs)}), about {most} epochs in all"
     )
     steps = make_path(begun.space, first, wanted, seeds, study, trainings.run)
     record = AblationPath(
-        base="default",
+        base=base,
         target=target,
         objective=study.objective,
         direction=study.direction,
@@ -266,7 +286,8 @@ def ablate(
         steps=steps,
         about=about(begun),
     )
-    file = trainings.paths.comparisons / f"path-to-{target}.json"
+    origin = "" if base == "default" else f"-from-{folder_of(first, 0)[:8]}"
+    file = trainings.paths.comparisons / f"path-to-{target}{origin}.json"
     write_comparison(file, record)
     say_done(trainings, file, started)
     return record
@@ -288,58 +309,3 @@ def say_done(trainings: Trainings, file: Path, started: float) -> None:
         f"record in {file}, after {duration(time.monotonic() - started)}",
         highlight=False,
     )
-
-
-def print_comparison(record: Comparison | AblationPath, console: Console) -> None:
-    """Print the scores of each value and what they show, or the steps of the path."""
-    if isinstance(record, AblationPath):
-        console.print(path_table(record))
-        return
-    console.print(scores_table(record))
-    for text in record.verdicts:
-        console.print(text, highlight=False)
-
-
-def scores_table(record: Comparison) -> Table:
-    """Return a row a value: mean and range of its scores, parameters and time."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column(record.knob)
-    headings = (record.objective, "lowest", "highest", "seeds", "parameters", "s/epoch")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for value in record.values:
-        runs = [run for run in record.runs if run.value == value]
-        scores = [run.score for run in runs if run.score is not None]
-        epochs = sum(run.epochs for run in runs)
-        seconds = sum(run.seconds for run in runs)
-        table.add_row(
-            value,
-            shown(fmean(scores) if scores else None),
-            shown(min(scores, default=None)),
-            shown(max(scores, default=None)),
-            f"{len(scores)}/{len(runs)}",
-            f"{runs[0].parameters or 0:,}",
-            f"{seconds / epochs:.1f}" if epochs else "–",
-        )
-    return table
-
-
-def path_table(record: AblationPath) -> Table:
-    """Return a row a step of an ablation path."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("step", "knob", "from", "to"):
-        table.add_column(heading)
-    for heading in (record.objective, "gain", "95 % interval"):
-        table.add_column(heading, justify="right")
-    for number, step in enumerate(record.steps):
-        is_known = step.low is not None and step.high is not None
-        table.add_row(
-            str(number),
-            step.knob or "default configuration",
-            "" if step.before is None else label(step.before),
-            "" if step.after is None else label(step.after),
-            shown(step.score),
-            "" if step.gain is None else f"{step.gain:+.4f}",
-            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else "",
-        )
-    return table

@@ -94,7 +94,7 @@ class Step:
 
 @dataclass(frozen=True)
 class AblationPath:
-    """From the default configuration to the best, a knob at a time.
+    """From the default configuration, or a plainer one, to the best, a knob at a time.
 
     Source: Fawcett & Hoos 2016, "Analysing differences between algorithm
     configurations through ablation".

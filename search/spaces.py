@@ -173,7 +173,7 @@ def knob_domains(space: Any) -> dict[str, list[Value] | tuple[float, float] | No
     return domains
 
 
-def parse_fixed(assignments: list[str]) -> Values:
+def parse_fixed(assignments: list[str], option: str = "--fix") -> Values:
     """Parse `KNOB=VALUE` words into typed values.
 
     Raises:
@@ -183,7 +183,9 @@ def parse_fixed(assignments: list[str]) -> Values:
     for word in assignments:
         name, equals, text = word.partition("=")
         if not equals or not name or not text:
-            raise InputError("--fix KNOB=VALUE", repr(word), "Write one knob and value")
+            raise InputError(
+                f"{option} KNOB=VALUE", repr(word), "Write one knob and value"
+            )
         fixed[name.strip()] = parse_value(text.strip())
     return fixed
 

@@ -51,6 +51,24 @@ def changed(space: Any, base: Values, knob: str, value: Value) -> Values:
     return values
 
 
+def starting_values(space: Any, changes: Mapping[str, Value]) -> Values:
+    """Return the default configuration with some knobs set, in this order.
+
+    Raises:
+        InputError: no such knob or value, or a knob that is not active.
+    """
+    values = completed(space, {})
+    for knob, value in changes.items():
+        values = changed(space, values, knob, checked(knob, value, space.space))
+    return values
+
+
+def starting_name(changes: Mapping[str, Value]) -> str:
+    """Return `default`, or `default with residual=false, …`."""
+    words = ", ".join(f"{knob}={label(value)}" for knob, value in changes.items())
+    return f"default with {words}" if words else "default"
+
+
 def compared_values(space: Any, knob: str, wanted: Sequence[Value] | None) -> Values:
     """Return label -> value of what is compared; the first is the reference.
 

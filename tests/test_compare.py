@@ -239,8 +239,18 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     path = read_path(paths.comparisons / "path-to-0000.json")
     assert {step.knob for step in path.steps} == {None, "activation", "label_smoothing"}
     assert path.steps[-1].values == values
+    plainer = ["--start", "activation=silu", "--start", "residual=false"]
+    assert run([*command, "--from", "default", *plainer, *where]) == 0
+    (found,) = paths.comparisons.glob("path-to-default-from-*.json")
+    path = read_path(found)
+    assert path.base == "default with activation=silu, residual=false"
+    first = path.steps[0].values
+    assert (first["activation"], first["residual"]) == ("silu", False)
+    assert {step.knob for step in path.steps} == {None, "activation", "residual"}
+    assert path.steps[-1].values["residual"] is True
     assert run(["report", "shapes-convnet", *where]) == 0
-    assert "Ablation path" in (paths.folder / "report.html").read_text()
+    page = (paths.folder / "report.html").read_text()
+    assert "Ablation path" in page and path.base in page
 
 
 @pytest.mark.parametrize(
@@ -250,6 +260,10 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
         (["--vary", "optimiser"], "Did you mean optimizer?"),
         (["--vary", "activation", "--values", "relu,tanh"], "'tanh'"),
         (["--vary", "activation", "--path"], "Received: both"),
+        (["--vary", "activation", "--start", "residual=false"], "--path with --start"),
+        (["--path", "--from", "default", "--start", "residual"], "--start KNOB=VALUE"),
+        (["--path", "--from", "default", "--start", "depth=1"], "'depth'"),
+        (["--path", "--from", "default"], "--start KNOB=VALUE to begin with a plainer"),
         (["--vary", "activation", "--seeds", "0"], "--seeds of 1 to 100"),
         (["--vary", "activation", "--from", "best"], "a search of shapes-convnet"),
         (["--vary", "activation", "--fix", "activation=relu"], "at least two values"),

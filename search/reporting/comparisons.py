@@ -166,7 +166,7 @@ def path_blocks(key: str, path: AblationPath) -> list[Block]:
     best = max(known, key=lambda step: sign * (step.gain or 0), default=None)
     last = path.steps[-1]
     told = (
-        f"From the default configuration to {origin_of(path.target)} {path.objective}"
+        f"From the {path.base} to {origin_of(path.target)} {path.objective}"
         f" goes from {score_cell(path.steps[0].score).text} to"
         f" {score_cell(last.score).text} in {len(path.steps) - 1} steps."
     )
@@ -175,7 +175,7 @@ def path_blocks(key: str, path: AblationPath) -> list[Block]:
     rows = [
         [
             words(number),
-            words(step.knob or "default configuration"),
+            words(step.knob or path.base),
             words("" if step.before is None else label(step.before)),
             words("" if step.after is None else label(step.after)),
             score_cell(step.score),
@@ -206,10 +206,10 @@ def path_blocks(key: str, path: AblationPath) -> list[Block]:
 
 
 def path_drawer(path: AblationPath) -> Callable[[Any], None]:
-    """Return what draws the score after each step, the default on top."""
+    """Return what draws the score after each step, the start on top."""
 
     def draw(axes: Any) -> None:
-        names = ["default", *(step_name(step) for step in path.steps[1:])]
+        names = ["start", *(step_name(step) for step in path.steps[1:])]
         scores = [step.score for step in path.steps]
         known = [(s, place) for place, s in enumerate(scores) if s is not None]
         axes.plot(*zip(*known, strict=True), "o-", color=BLUE)

@@ -1,0 +1,65 @@
+"""What `compare` prints: the scores of each value, or the steps of the path."""
+
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+
+from search.comparisons import AblationPath, Comparison
+from search.live import shown
+from search.variants import label
+
+
+def print_comparison(record: Comparison | AblationPath, console: Console) -> None:
+    """Print the scores of each value and what they show, or the steps of the path."""
+    if isinstance(record, AblationPath):
+        console.print(path_table(record))
+        return
+    console.print(scores_table(record))
+    for text in record.verdicts:
+        console.print(text, highlight=False)
+
+
+def scores_table(record: Comparison) -> Table:
+    """Return a row a value: mean and range of its scores, parameters and time."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(record.knob)
+    headings = (record.objective, "lowest", "highest", "seeds", "parameters", "s/epoch")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for value in record.values:
+        runs = [run for run in record.runs if run.value == value]
+        scores = [run.score for run in runs if run.score is not None]
+        epochs = sum(run.epochs for run in runs)
+        seconds = sum(run.seconds for run in runs)
+        table.add_row(
+            value,
+            shown(fmean(scores) if scores else None),
+            shown(min(scores, default=None)),
+            shown(max(scores, default=None)),
+            f"{len(scores)}/{len(runs)}",
+            f"{runs[0].parameters or 0:,}",
+            f"{seconds / epochs:.1f}" if epochs else "–",
+        )
+    return table
+
+
+def path_table(record: AblationPath) -> Table:
+    """Return a row a step of an ablation path."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "knob", "from", "to"):
+        table.add_column(heading)
+    for heading in (record.objective, "gain", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for number, step in enumerate(record.steps):
+        is_known = step.low is not None and step.high is not None
+        table.add_row(
+            str(number),
+            step.knob or record.base,
+            "" if step.before is None else label(step.before),
+            "" if step.after is None else label(step.after),
+            shown(step.score),
+            "" if step.gain is None else f"{step.gain:+.4f}",
+            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else "",
+        )
+    return table
