@@ -286,7 +286,7 @@ def ablate(
         steps=steps,
         about=about(begun),
     )
-    origin = "" if base == "default" else f"-from-{folder_of(first, 0)[:8]}"
+    origin = "" if base == "default" else f"-starting-{folder_of(first, 0)[:8]}"
     file = trainings.paths.comparisons / f"path-to-{target}{origin}.json"
     write_comparison(file, record)
     say_done(trainings, file, started)

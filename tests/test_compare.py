@@ -241,7 +241,7 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     assert path.steps[-1].values == values
     plainer = ["--start", "activation=silu", "--start", "residual=false"]
     assert run([*command, "--from", "default", *plainer, *where]) == 0
-    (found,) = paths.comparisons.glob("path-to-default-from-*.json")
+    (found,) = paths.comparisons.glob("path-to-default-starting-*.json")
     path = read_path(found)
     assert path.base == "default with activation=silu, residual=false"
     first = path.steps[0].values
