@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the real results in results/ again: real_results.sh DATA WEIGHTS [PART]...
 # DATA holds tensorflow_datasets/cifar100 and VOCdevkit/VOC2012, WEIGHTS is the file of
-# MobileNetV2 0.35 without its top. Parts: voc cifar convnet unet. Each goes on where it
+# MobileNetV2 0.35 without its top. Parts: voc cifar convnet path unet. Each goes on where it
 # was stopped. On two CPU cores with nothing beside: voc under an hour, the others hours.
 set -eu
 data=$1 weights=$2
@@ -34,7 +34,7 @@ cifar() { # the upper block learns; what is frozen is computed once for two augm
     finish cifar100-mobilenet --top 1
 }
 
-convnet() { # from scratch, six questions of design; the way from the default to the best
+convnet() { # from scratch, six questions of design
     $vt search cifar100-convnet --name cifar100-convnet-scratch --data-dir "$data" \
         --limit-train 10000 --epochs 12 --trials 24 \
         --fix stem_stride=2 --fix stages=3 --fix width_growth=2.0 \
@@ -45,8 +45,15 @@ convnet() { # from scratch, six questions of design; the way from the default to
         --fix optimizer=adamw --fix weight_decay=0.01 --fix schedule=cosine \
         --fix warmup_fraction=0.05
     finish cifar100-convnet-scratch --top 3 --seeds 2
-    $vt compare cifar100-convnet-scratch --path --seeds 2
-    $vt report cifar100-convnet-scratch
+}
+
+path() { # from a plain network to the default one, a choice of design at a time
+    $vt compare cifar100-convnet --name cifar100-convnet-path --data-dir "$data" \
+        --limit-train 5000 --epochs 8 --fix weight_averaging=false --seeds 3 \
+        --path --from default --start normalization=none --start residual=false \
+        --start augmentation=none --start schedule=constant \
+        --start downsampling=max_pool
+    $vt report cifar100-convnet-path
 }
 
 unet() { # from scratch
@@ -55,7 +62,7 @@ unet() { # from scratch
     finish voc2012-unet-96 --top 3
 }
 
-[ $# -gt 0 ] || set -- voc cifar convnet unet
+[ $# -gt 0 ] || set -- voc cifar convnet path unet
 for part in "$@"; do
     "$part"
 done

@@ -37,7 +37,7 @@ from search.output import plainly
 from search.paths import StudyPaths
 from search.ray_connection import RayOptions
 from search.records import Finalist, Trial, Value, Values, read_records
-from search.studies import Study
+from search.studies import Study, is_recorded
 from search.variants import (
     base_values,
     changed,
@@ -174,7 +174,8 @@ def compare(
         refuse_equal_ends(begun.space, first, (base, wanted))
     check_folders(paths)
     with only_driver(paths):
-        begun.record(paths)
+        if not is_recorded(paths):  # else study.json says how it was searched
+            begun.record(paths)
         executor = make_executor(crew, paths.worker_logs, plainly(console))
         try:
             trainings = Trainings(begun, paths, executor, console)

@@ -239,8 +239,10 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     path = read_path(paths.comparisons / "path-to-0000.json")
     assert {step.knob for step in path.steps} == {None, "activation", "label_smoothing"}
     assert path.steps[-1].values == values
+    about = paths.study.read_bytes()
     plainer = ["--start", "activation=silu", "--start", "residual=false"]
     assert run([*command, "--from", "default", *plainer, *where]) == 0
+    assert paths.study.read_bytes() == about
     (found,) = paths.comparisons.glob("path-to-default-starting-*.json")
     path = read_path(found)
     assert path.base == "default with activation=silu, residual=false"
