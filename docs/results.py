@@ -113,14 +113,18 @@ def comparison(path: Path) -> list[str]:
         "",
     ]
     if "steps" in record:
-        lines = [f"### {name}from {record['base']} to {record['target']}", ""]
+        lines = [
+            f"### {name}path to {record['target']}, {len(record['seeds'])} seeds",
+            "",
+        ]
+        lines += [f"Start: {record['base']}.", ""]
         lines += ["| knob set | value | score | gain |", "| --- | --- | --- | --- |"]
         for step in record["steps"]:
             gain = "" if step["gain"] is None else f"{step['gain']:+.4f}"
             if gain and step["low"] is not None:
                 gain += f" {bounds([step['low'], step['high']], '+')}"
             score = "" if step["score"] is None else f"{step['score']:.4f}"
-            knob = f"`{step['knob']}`" if step["knob"] else record["base"]
+            knob = f"`{step['knob']}`" if step["knob"] else "start"
             after = "" if step["after"] is None else step["after"]
             lines.append(f"| {knob} | {after} | {score} | {gain} |")
         return [*lines, *foot]

@@ -50,12 +50,12 @@ def path_table(record: AblationPath) -> Table:
     for heading in ("step", "knob", "from", "to"):
         table.add_column(heading)
     for heading in (record.objective, "gain", "95 % interval"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for number, step in enumerate(record.steps):
         is_known = step.low is not None and step.high is not None
         table.add_row(
             str(number),
-            step.knob or record.base,
+            step.knob or "start",
             "" if step.before is None else label(step.before),
             "" if step.after is None else label(step.after),
             shown(step.score),

@@ -253,6 +253,14 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     assert run(["report", "shapes-convnet", *where]) == 0
     page = (paths.folder / "report.html").read_text()
     assert "Ablation path" in page and path.base in page
+    paths.trials.unlink()  # a path that was asked for without any search
+    for file in paths.comparisons.glob("*.json"):
+        if file != found:
+            file.unlink()
+    assert run(["report", "shapes-convnet", *where]) == 0
+    tried = 1 + sum(len(step.candidates) for step in path.steps)
+    told = (paths.folder / "report.md").read_text()
+    assert f"**{tried}** (1 seed)" in told and "Which configuration" not in told
 
 
 @pytest.mark.parametrize(

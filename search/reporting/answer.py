@@ -13,6 +13,7 @@ from search.reporting.blocks import (
     Tiles,
     counted,
 )
+from search.reporting.comparisons import origin_of
 from search.reporting.final_sections import scores_table
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
@@ -35,17 +36,29 @@ def answer_section(records: StudyRecords) -> Section:
 
 
 def comparison_tiles(records: StudyRecords) -> list[Tile]:
-    """Return what comparisons without a search cost."""
+    """Return what comparisons and paths without a search cost.
+
+    The record of a path does not hold the time of its trainings.
+    """
     runs = [run for c in records.comparisons.values() for run in c.runs]
-    seconds = duration(sum(run.seconds for run in runs))
-    failed = sum(run.score is None for run in runs)
     seeds = {run.seed for run in runs}
-    return [
-        Tile("trainings", f"{len(runs):,}", counted(len(seeds), "seed")),
-        Tile("epochs", f"{sum(run.epochs for run in runs):,}", "of all trainings"),
-        Tile("training time", seconds, "of all trainings, added up"),
-        Tile("failures", str(failed)),
+    trainings, epochs = len(runs), sum(run.epochs for run in runs)
+    failed = sum(run.score is None for run in runs)
+    for path in records.ablations.values():
+        seeds |= set(path.seeds)
+        tried = [candidate for step in path.steps for candidate in step.candidates]
+        trainings += len(path.seeds) * (1 + len(tried))
+        start = records.study.epochs
+        epochs += len(path.seeds) * (start + sum(one.epochs for one in tried))
+        failed += len(path.seeds) * sum(one.score is None for one in tried)
+    tiles = [
+        Tile("trainings", f"{trainings:,}", counted(len(seeds), "seed")),
+        Tile("epochs", f"{epochs:,}", "of all trainings"),
     ]
+    if not records.ablations:
+        seconds = duration(sum(run.seconds for run in runs))
+        tiles.append(Tile("training time", seconds, "of all trainings, added up"))
+    return [*tiles, Tile("failures", str(failed), "")]
 
 
 def question(records: StudyRecords) -> str:
@@ -53,15 +66,18 @@ def question(records: StudyRecords) -> str:
     study = records.study
     what = "classifies" if study.task == "classification" else "segments"
     asked = []
-    if records.trials or not records.comparisons:
+    if not records.is_comparison_only:
         asked.append(
             f"Which configuration of {study.hypermodel} {what} {study.dataset} best, by"
             f" {records.objective}?"
         )
     for knob in dict.fromkeys(c.knob for c in records.comparisons.values()):
         asked.append(f"What does {knob} change, everything else equal?")
-    if records.ablations:
-        asked.append("Which knobs lead from the default to the best, and by how much?")
+    for path in records.ablations.values():
+        asked.append(
+            f"Which knobs lead from the {path.base} to {origin_of(path.target)}, and by"
+            " how much?"
+        )
     return " ".join(asked)
 
 

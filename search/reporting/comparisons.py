@@ -175,7 +175,7 @@ def path_blocks(key: str, path: AblationPath) -> list[Block]:
     rows = [
         [
             words(number),
-            words(step.knob or path.base),
+            words(step.knob or "start"),
             words("" if step.before is None else label(step.before)),
             words("" if step.after is None else label(step.after)),
             score_cell(step.score),
