@@ -1,6 +1,7 @@
 """The networks that can be searched, by name, without importing Keras.
 
 To add one here: a file with one class, and one line in `HYPERMODELS` and in `TASKS`.
+One that has no pretrained part is named in `FROM_SCRATCH`, too.
 One of another package needs neither: `module:Class` names it, or an entry point of the
 group `vision_tuner.hypermodels`.
 """
