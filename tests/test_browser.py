@@ -47,16 +47,23 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (paths.folder / "report.html").as_uri()
 
 
+def marks_in_charts(browser: Browser) -> list[int]:
+    """Return how many paths each chart of the page holds."""
+    counts: list[int] = browser.run(
+        "return [...document.querySelectorAll('.chart')].map("
+        "(chart) => chart.querySelectorAll('svg path').length)"
+    )
+    return counts
+
+
 @pytest.mark.parametrize(("width", "height", "is_dark"), SIZES)
 def test_the_report_is_drawn_and_fits(
     browser: Browser, page: str, width: int, height: int, is_dark: bool
 ) -> None:
     browser.open(page, width, height, dark=is_dark)
-    marks = browser.run(
-        "return [...document.querySelectorAll('.chart')].map("
-        "(chart) => chart.querySelectorAll('svg path').length)"
-    )
-    assert len(marks) == 5 and min(marks) > 8
+    # ECharts draws in an animation frame, some time after the page has loaded.
+    browser.wait(lambda: min(marks_in_charts(browser), default=0) > 8)
+    assert len(marks_in_charts(browser)) == 5
     hidden = browser.run(
         "return [...document.querySelectorAll('.on-paper')].every("
         "(drawn) => drawn.offsetHeight === 0)"
