@@ -59,7 +59,7 @@ path() { # from a plain network to the default one, a choice of design at a time
 unet() { # from scratch
     $vt search voc2012-unet --name voc2012-unet-96 --data-dir "$data" --image-size 96 \
         --epochs 27 --trials 9
-    finish voc2012-unet-96 --top 3
+    finish voc2012-unet-96 --top 3 --seeds 2
 }
 
 [ $# -gt 0 ] || set -- voc cifar convnet path unet
