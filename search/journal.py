@@ -12,7 +12,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import compress, filterfalse
 from operator import is_not
 from typing import Any
 
@@ -122,7 +122,7 @@ def difference(before: Written, now: Knowledge) -> tuple[Change, Written]:
     texts = {key: plain(value) for key, value in others.items()}
     states = {
         key: asked_state(now.asked[key])
-        for key in sorted(now.asked.keys() - before.ended)
+        for key in filterfalse(before.ended.__contains__, now.asked)
     }
     asked = {key: plain(state) for key, state in states.items()}
     ended = {key for key, state in states.items() if state["status"] in ENDED}
@@ -138,7 +138,7 @@ def difference(before: Written, now: Knowledge) -> tuple[Change, Written]:
     return change, Written(
         texts=texts,
         growing={key: value.copy() for key, value in growing.items()},
-        ended=before.ended | ended,
+        ended=before.ended | ended if ended else before.ended,
         asked=asked,
         roots=dict(now.roots),
         trials=trials,
@@ -165,9 +165,9 @@ def additions(before: Any, now: Any) -> Any:
     known = len(before)
     if isinstance(now, list):
         return now[known:] if now[:known] == before else None
-    tail = dict(islice(now.items(), known, None))
-    is_grown = before.items() <= now.items() and before.keys().isdisjoint(tail)
-    return tail if is_grown else None
+    keys, values = list(now), list(now.values())
+    is_grown = keys[:known] == list(before) and values[:known] == list(before.values())
+    return dict(zip(keys[known:], values[known:], strict=True)) if is_grown else None
 
 
 def news(before: list[Trial], now: list[Trial]) -> list[Trial]:
