@@ -51,6 +51,13 @@ def build(folder: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
+def runs(python: str) -> bool:
+    """Return whether an interpreter is there; some names on a path are only shims."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "--version"], capture_output=True).returncode == 0
+
+
 def environment(folder: Path, python: str) -> Path:
     """Make an empty virtual environment and return its interpreter."""
     call(python, "-m", "venv", folder)
@@ -103,7 +110,7 @@ def main() -> None:
     parser.add_argument("--demo", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
-    pythons = options.python or [name for name in PYTHONS if shutil.which(name)]
+    pythons = options.python or [name for name in PYTHONS if runs(name)]
     sdist, wheel = build(options.folder)
     record: dict[str, Any] = {
         "commit": call("git", "rev-parse", "--short", "HEAD", cwd=ROOT).strip(),

@@ -31,7 +31,7 @@ cifar() { # the upper block learns; what is frozen is computed once for two augm
         --fix label_smoothing=0.1 --fix optimizer=adam --fix schedule=cosine \
         --fix backbone_rate_fraction=0.3 --fix head_first_fraction=0 \
         --augmented-passes 2 --tuner random --trials 1 --epochs 6 --max-flops 1e9
-    finish cifar100-mobilenet --top 1
+    finish cifar100-mobilenet --top 1 --seeds 2
 }
 
 convnet() { # from scratch, six questions of design
