@@ -39,6 +39,7 @@ from search.inference_models import ensemble_model
 from search.inputs import prepared_data
 from search.paths import study_paths
 from search.predictions import load_best
+from search.records import Exported
 from search.spaces import declare_space
 from search.studies import Study, ready_made
 from search.training import make_hypermodel
@@ -119,9 +120,14 @@ def rows(name: str, study: Study, work: Path) -> list[dict[str, Any]]:
         reference = scaled(study.task, average(outputs, weights), TEMPERATURE)
         sources.append(Source(model, reference, about))
     learned, _ = data.open_train(study.task, CALIBRATION_IMAGES, study.seed)
-    made, failures = write_exports(
-        work / "export", sources, images, list(FORMATS), learned
-    )
+    made: list[Exported] = []
+    failures: list[str] = []
+    for format_name in FORMATS:
+        written, wrong = write_exports(
+            work / "export", sources, images, format_name, learned
+        )
+        made += written
+        failures += wrong
     for failure in failures:
         print("FAILED", name, failure)
     measured = [

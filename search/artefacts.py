@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from search import evaluation, export_check
 from search.descriptions import Description, embed_description
-from search.files import read_json, sync_folder, write_json
+from search.files import UNFINISHED, read_json, sync_folder, write_json
 from search.formats import FORMATS, Quantisation, check_backend, check_formats
 from search.quantisation import Calibration
 from search.records import Exported
@@ -61,10 +61,10 @@ def write_exports(
     folder: Path,
     sources: Sequence[Source],
     images: Array,
-    formats: Sequence[str],
+    format_name: str,
     calibration_images: Array | None = None,
 ) -> tuple[list[Exported], list[str]]:
-    """Write and check every source in every format; install those that pass.
+    """Write and check every source in a format; install those that pass.
 
     Args:
         folder: the export folder of a study.
@@ -75,24 +75,23 @@ def write_exports(
         What was installed, and what is wrong with each artefact that was not: of those
         nothing is left in the folder.
     """
-    check_formats(formats)
-    check_backend(formats)
+    check_formats([format_name])
+    check_backend([format_name])
     folder.mkdir(parents=True, exist_ok=True)
     exported: list[Exported] = []
     failures: list[str] = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
         work = Path(name)
         np.save(work / "images.npy", images)
         learned = images if calibration_images is None else calibration_images
-        for format_name in dict.fromkeys(formats):
-            for answer in written_and_checked(sources, format_name, learned, work):
-                target = folder / answer.name
-                remove(target, work)
-                if isinstance(answer.outcome, Exported):
-                    (work / answer.name).rename(target)
-                    exported.append(answer.outcome)
-                else:
-                    failures.append(str(answer.outcome))
+        for answer in written_and_checked(sources, format_name, learned, work):
+            target = folder / answer.name
+            remove(target, work)
+            if isinstance(answer.outcome, Exported):
+                (work / answer.name).rename(target)
+                exported.append(answer.outcome)
+            else:
+                failures.append(str(answer.outcome))
     sync_folder(folder)
     return exported, failures
 

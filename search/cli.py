@@ -5,8 +5,10 @@ Nothing here or imported here loads TensorFlow: verbs load what they need when c
 
 import os
 import shutil
+import signal
 import sys
 from importlib import metadata
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -71,7 +73,13 @@ for verb in (
 
 def main() -> None:
     """Run the command line; exit with 0 (done), 1 (failed) or 2 (wrong input)."""
+    signal.signal(signal.SIGTERM, leave_tidy)
     sys.exit(run(sys.argv[1:]))
+
+
+def leave_tidy(number: int, frame: FrameType | None) -> None:
+    """End as an exception does, so that what is half-written is removed."""
+    sys.exit(128 + number)
 
 
 def run(arguments: list[str]) -> int:

@@ -251,13 +251,14 @@ def finalize(
 def export(
     name: StudyName,
     formats: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--format",
+            show_default="keras",
             help="keras, savedmodel, onnx, litert, litert-float16, litert-int8,"
-            " litert-int16, with commas, or all.",
+            " litert-int16, with commas or repeated, or all.",
         ),
-    ] = "keras",
+    ] = None,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,
@@ -267,11 +268,10 @@ def export(
     from dataclasses import asdict
 
     from search.export import export, print_exports
-    from search.formats import FORMATS
+    from search.formats import named_formats
 
     paths = study_paths(name, results_dir, logs_dir)
-    wanted = [word.strip() for word in formats.split(",") if word.strip()]
-    wanted = list(FORMATS) if wanted == ["all"] else wanted
+    wanted = named_formats(formats or ["keras"])
     written = export(paths, formats=wanted, data_dir=data_dir, say=human(as_json).print)
 
     def show(console: Console) -> None:

@@ -17,10 +17,11 @@ from search.artefacts import ExportError, Source, artefact_name, write_exports
 from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
-from search.files import read_json, write_text
+from search.files import read_json, remove_leftovers, write_text
 from search.finalists import recorded_members, recorded_order
 from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model
+from search.inputs import only_driver
 from search.model_card import model_card
 from search.paths import StudyPaths
 from search.records import (
@@ -59,6 +60,39 @@ def export(
         ExportError: an artefact failed its check and was not kept; the others were.
     """
     check_formats(formats)
+    study, record = finalized(paths)
+    load_keras()
+    check_backend(formats)
+    sources, pictures, learned = load_sources(paths, study, record, data_dir, images)
+    exported: list[Exported] = []
+    failures: list[str] = []
+    tried: set[str] = set()
+    with only_driver(paths):
+        remove_leftovers(paths.export)
+        earlier = earlier_exports(paths)
+        for name in dict.fromkeys(formats):
+            say(
+                f"writing {name}, to be run in a new process on"
+                f" {len(pictures)} validation images"
+            )
+            made, wrong = write_exports(paths.export, sources, pictures, name, learned)
+            exported += made
+            failures += wrong
+            tried |= {artefact_name(source, name) for source in sources}
+            kept = [item for item in earlier if Path(item.path).name not in tried]
+            # After each format: converters take minutes, and what is done is done.
+            keep_records(paths, study, record, [*exported, *kept])
+    if failures:
+        raise ExportError(". ".join([*failures, "These files were not kept"]))
+    return exported
+
+
+def finalized(paths: StudyPaths) -> tuple[Study, Ensemble]:
+    """Return a study and its ensemble.
+
+    Raises:
+        InputError: finalize has not ended.
+    """
     study, record = open_study(paths), read_ensemble(paths.ensemble)
     if record is None:
         raise InputError(
@@ -66,28 +100,18 @@ def export(
             "no such file",
             f"Run `vision-tuner finalize {paths.name}` first",
         )
-    load_keras()
-    check_backend(formats)
-    sources, pictures, learned = load_sources(paths, study, record, data_dir, images)
-    earlier = earlier_exports(paths)
-    say(
-        f"writing {', '.join(formats)}; each is run in a new process on"
-        f" {len(pictures)} validation images"
-    )
-    exported, failures = write_exports(
-        paths.export, sources, pictures, formats, learned
-    )
-    tried = {artefact_name(source, name) for source in sources for name in formats}
-    kept = [item for item in earlier if Path(item.path).name not in tried]
-    everything = exported + kept
-    remove_unlisted(paths, everything)
-    write_records(paths.manifest, everything)
+    return study, record
+
+
+def keep_records(
+    paths: StudyPaths, study: Study, record: Ensemble, exported: Sequence[Exported]
+) -> None:
+    """Write the manifest and the model card; remove models that are not in them."""
+    remove_unlisted(paths, exported)
+    write_records(paths.manifest, exported)
     members = recorded_members(record, read_records(paths.finalists, Finalist))
-    card = model_card(study, read_json(paths.study), record, members, everything)
+    card = model_card(study, read_json(paths.study), record, members, exported)
     write_text(paths.export / "README.md", card)
-    if failures:
-        raise ExportError(". ".join([*failures, "These files were not kept"]))
-    return exported
 
 
 def remove_unlisted(paths: StudyPaths, listed: Sequence[Exported]) -> None:

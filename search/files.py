@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Begins the names of folders that become something else when they are complete.
+UNFINISHED = ".writing-"
 
 
 @contextmanager
@@ -128,6 +132,8 @@ def keep_previous(path: Path, previous: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes were writing in `folder` and below."""
+    for path in list(folder.rglob(f"{UNFINISHED}*")):
+        shutil.rmtree(path, ignore_errors=True)
     for path in folder.rglob(".*"):
         is_temporary = re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)
         is_spare = path.name.startswith(".previous") or ".previous." in path.name

@@ -169,6 +169,12 @@ FORMATS = {
 }
 
 
+def named_formats(words: Sequence[str]) -> list[str]:
+    """Return the formats that words name, each with commas; `all` names every one."""
+    names = [name.strip() for word in words for name in word.split(",")]
+    return list(FORMATS) if "all" in names else [name for name in names if name]
+
+
 def check_formats(formats: Sequence[str]) -> None:
     """Raise InputError for a format that is unknown or whose packages are absent."""
     for name in formats or ("",):

@@ -20,7 +20,7 @@ from search import artefacts, calibration
 from search.artefacts import ExportError, Source, write_exports
 from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError
-from search.formats import FORMATS, check_backend, check_formats
+from search.formats import FORMATS, check_backend, check_formats, named_formats
 from search.inference_models import ensemble_model, inference_model
 from search.paths import study_paths
 from search.records import (
@@ -378,7 +378,7 @@ def test_a_model_that_does_something_else_is_not_left_behind(
         pretending(source, "best_single", source.reference),
     ]
     made, failures = write_exports(
-        tmp_path, sources, some_images("classification"), ["keras"]
+        tmp_path, sources, some_images("classification"), "keras"
     )
     assert [item.model for item in made] == ["best_single"]
     assert [path.name for path in tmp_path.iterdir()] == ["best_single.keras"]
@@ -394,7 +394,7 @@ def test_a_model_that_decides_otherwise_is_not_left_behind(
     wrong = pretending(source, "ensemble", undecided[:, ::-1])
     wrong.reference = undecided
     made, (failure,) = write_exports(
-        tmp_path, [wrong], some_images("classification"), ["keras"]
+        tmp_path, [wrong], some_images("classification"), "keras"
     )
     assert made == []
     assert "0.00% of the labels agree" in failure
@@ -423,7 +423,7 @@ def test_a_quantised_file_that_fails_is_written_again_with_a_higher_goal(
     rounded = dataclasses.replace(FORMATS["litert-int8"], suffix=".keras", write=write)
     monkeypatch.setitem(FORMATS, "keras", dataclasses.replace(rounded, needs=()))
     made, failures = write_exports(
-        tmp_path, [source], some_images("classification"), ["keras"]
+        tmp_path, [source], some_images("classification"), "keras"
     )
     assert goals == pytest.approx([0.985, 0.9925, 0.99625][: failing + 1])
     if failing == 1:
@@ -459,7 +459,7 @@ def test_a_model_that_needs_code_of_ours_is_not_left_behind(source, tmp_path):
     model = AugmentedModel(source.model.inputs, source.model.outputs)
     secret = dataclasses.replace(source, model=model)
     made, (failure,) = write_exports(
-        tmp_path, [secret], some_images("classification"), ["keras"]
+        tmp_path, [secret], some_images("classification"), "keras"
     )
     assert made == []
     assert "does not run without vision-tuner" in failure
@@ -472,8 +472,8 @@ def test_exporting_again_replaces_what_was_there(source, tmp_path, monkeypatch):
     formats = ["keras", "savedmodel"] if "savedmodel" in INSTALLED else ["keras"]
     (tmp_path / "ensemble_savedmodel").mkdir()
     (tmp_path / "ensemble_savedmodel" / "old").touch()
-    for _ in range(2):
-        write_exports(tmp_path, [right], some_images("classification"), formats)
+    for name in [*formats, *formats]:
+        write_exports(tmp_path, [right], some_images("classification"), name)
     assert not (tmp_path / "ensemble_savedmodel" / "old").exists() or (
         "savedmodel" not in INSTALLED
     )
@@ -518,6 +518,32 @@ def test_a_failed_format_ends_with_an_error_and_keeps_the_others(
     assert not (paths.export / "ensemble.tflite").exists()
 
 
+def test_an_interrupted_export_keeps_the_formats_that_were_done(
+    networks, tmp_path, monkeypatch
+):
+    def interrupted(model, path, images):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    answer = (networks["classification"], Data(some_images("classification")))
+    monkeypatch.setattr(export, "load_trained", lambda *args: answer)
+    monkeypatch.setattr(artefacts, "run_check", pretend_check)
+    monkeypatch.setattr(Source, "outputs", property(lambda s: s.reference), False)
+    slow = dataclasses.replace(FORMATS["litert"], write=interrupted, needs=())
+    monkeypatch.setitem(FORMATS, "litert", slow)
+    paths = finalized_study(tmp_path, "classification")
+    with pytest.raises(KeyboardInterrupt):
+        export.export(paths, formats=["keras", "litert"])
+    kept = [item.path for item in read_records(paths.manifest, Exported)]
+    assert kept == ["export/ensemble.keras", "export/best_single.keras"]
+    assert {path.name for path in paths.export.iterdir()} == {
+        "ensemble.keras",
+        "best_single.keras",
+        "manifest.json",
+        "README.md",
+    }
+
+
 def test_models_of_another_ensemble_are_removed(networks, tmp_path, monkeypatch):
     answer = (networks["classification"], Data(some_images("classification")))
     monkeypatch.setattr(export, "load_trained", lambda *args: answer)
@@ -531,6 +557,11 @@ def test_models_of_another_ensemble_are_removed(networks, tmp_path, monkeypatch)
     names = {path.name for path in paths.export.iterdir()}
     assert "ensemble.onnx" not in names
     assert "notes.txt" in names
+
+
+def test_formats_are_named_with_commas_or_one_by_one():
+    assert named_formats(["keras, onnx", "litert"]) == ["keras", "onnx", "litert"]
+    assert named_formats(["all"]) == list(FORMATS)
 
 
 def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -130,3 +131,23 @@ def test_help_fits_the_terminal_and_has_no_colours_where_none_are_wanted(
     widest = max(len(line.rstrip()) for line in plain.splitlines())
     assert widest == min(columns, 100)
     assert not re.search(r"\x1b\[(\d+;)*3[0-7]m", shown)
+
+
+def test_a_command_that_is_terminated_leaves_nothing_half_written(
+    tmp_path: Path,
+) -> None:
+    code = """
+import os, signal, tempfile
+from search import cli
+
+def work(arguments):
+    with tempfile.TemporaryDirectory(dir="."):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+cli.run = work
+cli.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

@@ -370,8 +370,12 @@ def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
     trained(tmp_path, 2)
     for name in (".last.npz.ab12cd_9", ".previous.npz", ".trials.json.00000000"):
         (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "export" / ".writing-ab12cd_9").mkdir(parents=True)
+    (tmp_path / "export" / ".writing-ab12cd_9" / "ensemble.onnx").write_bytes(b"half")
     (tmp_path / ".keep").touch()
     remove_leftovers(tmp_path)
+    assert list((tmp_path / "export").iterdir()) == []
+    (tmp_path / "export").rmdir()
     assert {path.name for path in tmp_path.iterdir()} == {
         *(LAST, PREVIOUS, BEST),
         ".keep",
