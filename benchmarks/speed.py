@@ -8,8 +8,9 @@ end, the processor time of all its processes, and their largest memory together 
 that several share counts once). Wall times mean something on a machine that does
 nothing else; processor time nearly everywhere. Data are prepared before; features of
 frozen parts are not. Runs are added to `benchmarks/results/speed.json`, from which the
-table is made; `--table` only prints it. DIR holds `tensorflow_datasets/`, `VOCdevkit/`
-and `weights/`.
+table is made; `--table` only prints it. `--ours-alone --workers 1` measures how much of
+a search passes outside its epochs: with imports, building, checkpoints, records. DIR
+holds `tensorflow_datasets/`, `VOCdevkit/` and `weights/`.
 
 For a machine that is free for a short time: `--repeats 1 --case scratch --trials 2`
 adds one pair, which took 159 and 200 s on two cores; `--case frozen --trials 4` took 56
@@ -32,7 +33,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.speed_cases import CASES
+from benchmarks.speed_cases import CASES, Case
 from search.environment import environment
 from search.files import read_json, write_json
 
@@ -96,7 +97,7 @@ def run_pair(case: str, options: argparse.Namespace, work: Path) -> list[Any]:
     cache = Path(os.environ.get("VISION_TUNER_CACHE") or work / "cache")
     env = {**os.environ, "VISION_TUNER_CACHE": str(cache)}
     env["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    for side in SIDES:
+    for side in SIDES[:1] if options.ours_alone else SIDES:
         if side == "ours":
             shutil.rmtree(cache / "features", ignore_errors=True)
         command = [sys.executable, "-m", "benchmarks.speed_sides", side, case]
@@ -143,6 +144,21 @@ def middle_of(runs: list[Any], key: str) -> float | None:
     return statistics.median(known) if known else None
 
 
+def outside_epochs(runs: list[Any]) -> str:
+    """Return a line for each search by one worker: the share outside its epochs."""
+    lines = []
+    for run in runs:
+        if (run["side"], run["workers"]) != ("ours", 1):
+            continue
+        share = 1 - run["training_seconds"] / run["seconds"]
+        mean = run["training_seconds"] / run["trials"]
+        lines.append(
+            f"{run['case']}, one worker, {run['trials']} trials of {mean:.0f} s:"
+            f" {share:.1%} of {run['seconds']:.0f} s outside epochs"
+        )
+    return "\n".join(lines)
+
+
 def table(runs: list[Any]) -> str:
     """Return the rows of docs/performance.md: ratios of the runs that went together."""
     head = (
@@ -151,28 +167,31 @@ def table(runs: list[Any]) -> str:
     )
     lines = [head]
     for name, case in CASES.items():
-        sides = {
-            s: [r for r in runs if (r["case"], r["side"]) == (name, s)] for s in SIDES
-        }
-        pairs = list(zip(*sides.values(), strict=False))
-        if not pairs:
-            continue
-        ratios = [a["seconds"] / b["seconds"] for a, b in pairs]
-        middle = {
-            key: [middle_of(sides[side], key) for side in SIDES]
-            for key in ("seconds", "cpu_seconds", "peak_mib")
-        }
-        seconds, memory, spent = (
-            " / ".join("?" if v is None else f"{v:.0f}" for v in middle[key])
-            for key in ("seconds", "peak_mib", "cpu_seconds")
-        )
-        lines.append(
-            f"| {case.about} | {sides['ours'][0]['trials']} | {seconds}"
-            f" | **{statistics.median(ratios):.2f}** ({min(ratios):.2f}–"
-            f"{max(ratios):.2f}), {len(ratios)} | ≤ {case.target:.2f}"
-            f" | {spent} | {memory} |"
-        )
+        own = [r for r in runs if r["case"] == name and r["workers"] is None]
+        for trials in sorted({run["asked_trials"] or case.trials for run in own}):
+            alike = [r for r in own if (r["asked_trials"] or case.trials) == trials]
+            lines.append(row(case, alike))
     return "\n".join(lines)
+
+
+def row(case: Case, runs: list[Any]) -> str:
+    """Return the row of one case, with so many trials."""
+    sides = {side: [run for run in runs if run["side"] == side] for side in SIDES}
+    pairs = list(zip(*sides.values(), strict=False))
+    ratios = [a["seconds"] / b["seconds"] for a, b in pairs]
+    seconds, spent, memory = (
+        " / ".join(
+            "?" if (value := middle_of(sides[side], key)) is None else f"{value:.0f}"
+            for side in SIDES
+        )
+        for key in ("seconds", "cpu_seconds", "peak_mib")
+    )
+    return (
+        f"| {case.about} | {sides['ours'][0]['trials']} | {seconds}"
+        f" | **{statistics.median(ratios):.2f}** ({min(ratios):.2f}–"
+        f"{max(ratios):.2f}), {len(ratios)} | ≤ {case.target:.2f}"
+        f" | {spent} | {memory} |"
+    )
 
 
 def main() -> None:
@@ -182,6 +201,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--trials", type=int, help="Fewer than the case has.")
     parser.add_argument("--workers", type=int, help="Of ours; default: its own choice.")
+    parser.add_argument("--ours-alone", action="store_true")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
     parser.add_argument("--record", type=Path, default=RECORD)
     options = parser.parse_args()
@@ -196,6 +216,7 @@ def main() -> None:
                 record = added(record, runs)
                 write_json(options.record, record)
     print(table(record.get("runs", [])))
+    print(outside_epochs(record.get("runs", [])))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class Case:
     changes: dict[str, Any] = field(default_factory=dict)
     needs_weights: bool = False
 
+    @property
+    def trials(self) -> int:
+        """Return how many are asked for; 0 where the tuner decides."""
+        return int(self.changes.get("trials", 0))
+
     def made(self, data_dir: Path, trials: int | None = None) -> Study:
         """Return the study, with fewer trials where time is short."""
         changes = dict(self.changes)
