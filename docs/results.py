@@ -86,7 +86,7 @@ def commands(folder: Path) -> list[str]:
     """Return what makes a study again."""
     record, ensemble = read(folder / "study.json"), read(folder / "ensemble.json")
     finalists = read(folder / "finalists.json") or []
-    lines = [record["command"]]
+    lines = [record["command"], *record.get("later_commands", [])]
     if ensemble is None or not record["command"].startswith("vision-tuner search"):
         return lines
     trials = {finalist["trial_id"] for finalist in finalists}

@@ -1,6 +1,5 @@
 """What every verb that trains begins with: data, space, size limit and study.json."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,6 +9,7 @@ from typing import Any
 from search.backend import load_keras
 from search.datasets import PreparedDataset
 from search.devices import cpu_flops, gpus, have_bfloat16
+from search.environment import COMMAND
 from search.inputs import (
     check_study,
     code_hash,
@@ -50,8 +50,8 @@ class Beginning:
 
     def record(self, paths: StudyPaths) -> None:
         """Write study.json."""
-        command = " ".join(["vision-tuner", *sys.argv[1:]])
-        record_study(paths, self.study, described(self.data), self.mark, command)
+        data = described(self.data)
+        record_study(paths, self.study, data, self.mark, COMMAND.get())
 
 
 def begin(

@@ -4,6 +4,7 @@ Nothing here or imported here loads TensorFlow: verbs load what they need when c
 """
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from search import commands_compare, commands_look, commands_make
+from search.environment import COMMAND
 from search.errors import InputError
 from search.examples import epilog
 
@@ -91,6 +93,7 @@ def run(arguments: list[str]) -> int:
     if shutil.get_terminal_size().columns > WIDEST_HELP:
         os.environ.setdefault("TERMINAL_WIDTH", str(WIDEST_HELP))
     command = typer.main.get_command(app)
+    COMMAND.set(shlex.join(["vision-tuner", *arguments]))
     try:
         status = command.main(
             arguments, prog_name="vision-tuner", standalone_mode=False

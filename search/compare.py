@@ -4,7 +4,6 @@ Everything else is equal: the other knobs, the seeds and with them weights, data
 and augmentation. Scores are of validation; the test set is not touched.
 """
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +25,7 @@ from search.comparisons import (
     verdicts_of,
     write_comparison,
 )
-from search.environment import environment
+from search.environment import COMMAND, environment
 from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.inputs import check_folders, described, only_driver
@@ -300,7 +299,7 @@ def about(begun: Beginning) -> dict[str, Any]:
         "study": asdict(begun.study),
         "data": described(begun.data),
         "environment": environment(),
-        "command": " ".join(["vision-tuner", *sys.argv[1:]]),
+        "command": COMMAND.get(),
     }
 
 

@@ -1,10 +1,15 @@
-"""What a record was made with: versions, machine and commit."""
+"""What a record was made with: command, versions, machine and commit."""
 
 import platform
 import subprocess
+from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parents[1]
+# Set by the command line; quoted as a shell needs it.
+COMMAND: ContextVar[str] = ContextVar("COMMAND", default="a call from Python")
 
 
 def environment() -> dict[str, Any]:
@@ -27,11 +32,16 @@ def version(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Return the git commit of this source tree, or None outside a checkout."""
+    """Return the git commit of this source tree, or None outside a checkout.
+
+    An installed package may lie in a repository that is not its own.
+    """
+    if not (ROOT / ".git").exists():
+        return None
     try:
         result = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=5,

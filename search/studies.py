@@ -228,17 +228,39 @@ def record_study(
     Raises:
         InputError: another study lies under this name; names the changed field.
     """
-    if is_recorded(paths):
+    before = read_study(paths) if is_recorded(paths) else None
+    if before is not None:
         refuse_changes(paths, study, mark)
     record = {
         "study": dataclasses.asdict(study),
         "fingerprint": mark,
         "data": data,
         "environment": environment(),
-        "command": command,
+        **commands(before, study, command),
     }
     write_sealed(paths.study, record)
     write_sealed(paths.study_copy, record)
+
+
+def commands(
+    before: dict[str, Any] | None, study: Study, command: str
+) -> dict[str, Any]:
+    """Return the command that began a study, and those that extended it.
+
+    To go on with a study takes fewer words than to begin it, so the first is kept.
+
+    Args:
+        before: what study.json holds, None where there is none.
+    """
+    if before is None:
+        return {"command": command}
+    limits = ("trials", "total_epochs", "budget_seconds")
+    extends = any(before["study"].get(key) != getattr(study, key) for key in limits)
+    was_compared = before["command"].startswith("vision-tuner compare")
+    later = before.get("later_commands", [])
+    if (extends or was_compared) and command not in later:
+        later = [*later, command]
+    return {"command": before["command"]} | ({"later_commands": later} if later else {})
 
 
 def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:

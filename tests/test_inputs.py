@@ -10,7 +10,7 @@ from search.errors import InputError
 from search.inputs import chosen_study, parse_duration
 from search.paths import StudyPaths, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
-from search.studies import Study, fingerprint, ready_made, record_study
+from search.studies import Study, fingerprint, read_study, ready_made, record_study
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,22 @@ def test_a_study_remembers_the_options_it_was_searched_with(tmp_path: Path) -> N
     assert (again.epochs, again.seed, again.trials) == (2, 7, 5)
     other = chosen_study("shapes-unet", "other", None, None, {}, paths_of)
     assert (other.name, other.epochs, other.seed) == ("other", 9, 0)
+
+
+def test_a_study_keeps_the_command_that_began_it(tmp_path: Path) -> None:
+    study = ready_made("shapes-convnet")
+    paths = study_paths(study.name, tmp_path / "results", tmp_path / "logs")
+    begun = f"vision-tuner search {study.name} --fix stages=3 --trials 9"
+    study = replace(study, trials=9, fixed={"stages": 3})
+    record_study(paths, study, {}, "mark", begun)
+    record_study(paths, study, {}, "mark", f"vision-tuner search {study.name}")
+    assert "later_commands" not in read_study(paths)
+    longer = f"vision-tuner search {study.name} --trials 20"
+    for _ in range(2):
+        record_study(paths, replace(study, trials=20), {}, "mark", longer)
+    recorded = read_study(paths)
+    assert recorded["command"] == begun
+    assert recorded["later_commands"] == [longer]
 
 
 def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> None:

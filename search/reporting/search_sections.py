@@ -247,7 +247,7 @@ def reproduce_section(records: StudyRecords) -> Section:
     """Return the commands, the commit and the versions."""
     about, name = records.about, records.study.name
     environment = about.get("environment", {})
-    lines = [str(about.get("command", ""))]
+    lines = [str(about.get("command", "")), *about.get("later_commands", [])]
     if records.finalists:
         top = len({finalist.trial_id for finalist in records.finalists})
         seeds = len({f.seed for f in records.finalists})
