@@ -1,13 +1,15 @@
 """A promoted training that fails is tried once more before its tuner hears of it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import keras_tuner
 import pytest
 from simulation import SimulatedWorkers
 from test_driver import driver, study
 
 from search.errors import StorageError
+from search.oracles.bohb import Bohb
 from search.orders import Outcome
 from search.records import Trial, read_records
 
@@ -129,3 +131,29 @@ def test_a_pause_is_no_further_attempt(tmp_path: Path) -> None:
     failed = [trial for trial in trials if trial.state == "FAILED"]
     assert [len(trial.notes) for trial in failed] == [1]
     assert trials == read_records(searching.paths.trials, Trial)
+
+
+def test_a_plain_keras_tuner_tries_again_by_its_own_argument(tmp_path: Path) -> None:
+    class Crashes(keras_tuner.Tuner):
+        """Every other promoted training fails at its first attempt."""
+
+        crashed: ClassVar[set[str]] = set()
+
+        def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
+            values = trial.hyperparameters.values
+            is_new = trial.trial_id not in self.crashed
+            if "tuner/trial_id" in values and is_new and int(trial.trial_id) % 2:
+                self.crashed.add(trial.trial_id)
+                raise RuntimeError("worker crashed")
+            return float(values["width"])
+
+    oracle = Bohb(objective=None, max_epochs=9, seed=1, max_retries_per_trial=1)
+    tuner = Crashes(
+        oracle=oracle,
+        hypermodel=lambda hp: hp.Float("width", 0.0, 1.0) and None,
+        directory=tmp_path,
+        project_name="plain",
+    )
+    tuner.search(verbose=0)
+    assert Crashes.crashed
+    assert {trial.status for trial in oracle.trials.values()} == {"COMPLETED"}
