@@ -72,7 +72,12 @@ def write_report(
         if chosen:
             text += [f"## {title}", "", *regret_table(chosen, marks), ""]
     text += ["## bohb against each", "", *comparison_table(alone, marks), ""]
-    text += ["## With 20% random failures", "", *failure_lines(records, marks), ""]
+    text += [
+        "## With 20% of trainings crashing",
+        "",
+        *failure_lines(records, marks),
+        "",
+    ]
     text += ["## Four workers", "", *idle_table(records, marks), ""]
     (folder / "tuners-measured.md").write_text("\n".join(text))
     draw(plain, marks, own, folder / "tuners.png")
@@ -197,16 +202,32 @@ def failure_lines(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
     bohb = [r for r in records if r["tuner"] == "bohb" and r["workers"] == 1]
     without = regrets([r for r in bohb if not r["failing"]], marks, 30)["bohb"]
     failing = regrets([r for r in bohb if r["failing"]], marks, 30)["bohb"]
-    shared = sorted(set(without) & set(failing))
-    before = [without[key] for key in shared]
-    after = [failing[key] for key in shared]
-    if not shared:
+    keys = sorted(set(without) & set(failing))
+    if not keys:
         return ["Not measured."]
-    growth = 100 * (np.mean(after) / max(1e-9, float(np.mean(before))) - 1)
+    tables = sorted({key[0] for key in keys})
+    groups = [("all", keys), *((t, [k for k in keys if k[0] == t]) for t in tables)]
     return [
-        f"Regret at 30 full trainings over {len(shared)} replays: {interval(before)}"
-        f" without, {interval(after)} with failures: {growth:+.0f}%."
+        "Regret at 30 full trainings, the same replays with and without crashes;"
+        " p of a difference (Wilcoxon, two-sided).",
+        "",
+        "| table | without | with crashes | growth | p | replays |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(
+            failure_row(
+                name, [without[k] for k in chosen], [failing[k] for k in chosen]
+            )
+            for name, chosen in groups
+        ),
     ]
+
+
+def failure_row(name: str, before: Sequence[float], after: Sequence[float]) -> str:
+    """Return a line of the table of failures."""
+    growth = 100 * (np.mean(after) / max(1e-9, float(np.mean(before))) - 1)
+    p = wilcoxon(before, after).pvalue if list(before) != list(after) else 1.0
+    cells = [name, interval(before), interval(after), f"{growth:+.0f}%", f"{p:.2f}"]
+    return f"| {' | '.join(cells)} | {len(before)} |"
 
 
 def idle_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:

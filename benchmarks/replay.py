@@ -16,6 +16,7 @@ import numpy as np
 import search.driver
 from benchmarks.tables import NEVER, Chooser, Mapping, Table
 from search.driver import Driver
+from search.failures import CRASHED, NOT_FINITE
 from search.live import Quiet
 from search.oracles import KeptInMemory, make_oracle
 from search.orders import Order, Outcome, Report
@@ -57,23 +58,24 @@ class Clock:
 
 @dataclass
 class Failures:
-    """Configurations that fail for reasons of their own, the same in every replay.
+    """Trainings that crash, whatever their configuration.
 
     Attributes:
-        share: of all configurations.
+        share: of all trainings.
         seed: of the draw.
+        epochs: of a full training.
     """
 
     share: float
     seed: int
     epochs: int
 
-    def at(self, row: int, count: int) -> int:
-        """Return the epoch at which the trial fails, or NEVER.
+    def at(self, row: int, count: int, attempt: int = 0) -> int:
+        """Return the epoch at which a training fails, or NEVER; each attempt draws.
 
         Early epochs are as likely as late ones on a logarithmic scale.
         """
-        rng = np.random.default_rng([self.seed, row, count, 7])
+        rng = np.random.default_rng([self.seed, row, count, 7 + attempt])
         if rng.random() >= self.share:
             return NEVER
         return int(np.exp(rng.uniform(0.0, np.log(self.epochs + 1))))
@@ -81,7 +83,13 @@ class Failures:
 
 @dataclass
 class RecordedWorkers:
-    """An executor whose trials are recorded curves."""
+    """An executor whose trials are recorded curves.
+
+    Attributes:
+        rows: order id -> the trial's row in the table, and its number.
+        crashes: order id -> epoch at which its next attempt crashes, or NEVER.
+        attempts: order id -> how often it has crashed.
+    """
 
     table: Table
     chooser: Chooser
@@ -90,6 +98,8 @@ class RecordedWorkers:
     failures: Failures
     now: float = 0.0
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)
     heap: list[tuple[float, int, str]] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
@@ -101,9 +111,8 @@ class RecordedWorkers:
             row = self.chooser.row(order.values)
             if row is None:
                 raise BudgetSpentError
-            fails = self.failures.at(row, len(self.rows))
-            stop = min(fails, int(self.table.diverged[row]))
-            self.rows[order.order_id] = row, stop
+            self.rows[order.order_id] = row, len(self.rows)
+            self.crashes[order.order_id] = self.failures.at(row, len(self.rows) - 1)
         self.orders[order.order_id] = order
         self.push(order.order_id)
 
@@ -120,25 +129,39 @@ class RecordedWorkers:
             self.clock.busy += (now - self.now) * running
             self.now = now
             epoch = self.done.get(order_id, 0) + 1
-            row, stop = self.rows[order_id]
-            failed = epoch >= stop
-            scores = self.table.scores[row]
-            self.clock.epoch(np.nan if failed else scores[epoch - 1])
-            self.done[order_id] = epoch
-            if failed or epoch >= self.orders[order_id].epochs:
-                return self.outcome(order_id, epoch, failed)
+            row, _ = self.rows[order_id]
+            failure = self.failure(order_id, epoch)
+            score = np.nan if failure else self.table.scores[row, epoch - 1]
+            self.clock.epoch(score)
+            self.done[order_id] = epoch - (failure is not None)
+            if failure:
+                return self.outcome(order_id, failure)
+            if epoch >= self.orders[order_id].epochs:
+                return self.outcome(order_id, None)
             self.push(order_id)
 
-    def outcome(self, order_id: str, epoch: int, failed: bool) -> Outcome:
+    def failure(self, order_id: str, epoch: int) -> str | None:
+        """Return the kind of failure that ends an epoch, or None."""
+        row, number = self.rows[order_id]
+        if epoch >= self.table.diverged[row]:
+            return NOT_FINITE
+        if epoch != self.crashes[order_id]:
+            return None
+        attempt = self.attempts[order_id] = self.attempts.get(order_id, 0) + 1
+        # What it draws of the epochs it has done is past: it does not crash again.
+        self.crashes[order_id] = self.failures.at(row, number, attempt)
+        return CRASHED
+
+    def outcome(self, order_id: str, failure: str | None) -> Outcome:
         row, _ = self.rows[order_id]
-        curve = self.table.scores[row, : epoch - failed].tolist()
+        done = self.done[order_id]
         return Outcome(
             order_id,
-            state="FAILED" if failed else "COMPLETED",
-            failure="not finite" if failed else None,
-            message="diverged" if failed else None,
-            history={"val_score": curve},
-            seconds=float(epoch),
+            state="FAILED" if failure else "COMPLETED",
+            failure=failure,
+            message=failure,
+            history={"val_score": self.table.scores[row, :done].tolist()},
+            seconds=float(done),
         )
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from search.asked import epochs_of, knobs_of, parent_of
 from search.books import Books
 from search.budgets import WallTime, epochs_ordered
 from search.errors import StorageError
@@ -25,7 +26,7 @@ from search.interrupts import gentle_interrupt
 from search.journal import Knowledge
 from search.oracles.brackets import DRAWS_PER_PLACE
 from search.orders import Executor, Order, Outcome, Progress
-from search.outcomes import ended_trial, is_repeated_bug, plain_values
+from search.outcomes import ended_trial, is_repeated_bug, tried_again
 from search.pareto import told_metrics
 from search.paths import StudyPaths
 from search.records import Trial, Values
@@ -205,24 +206,19 @@ class Driver:
         self.order(asked)
         return "RUNNING"
 
-    def epochs_asked(self, asked: Any) -> int:
-        """Return the epoch to which a trial of the oracle is to be trained."""
-        return int(asked.hyperparameters.values.get("tuner/epochs", self.study.epochs))
-
     def is_affordable(self, asked: Any) -> bool:
         """Return whether a trial fits into what is left of `--total-epochs`."""
         if self.study.total_epochs is None:
             return True
-        parent = asked.hyperparameters.values.get("tuner/trial_id")
-        root = self.roots.get(asked.trial_id) or self.roots.get(parent)
+        root = self.roots.get(asked.trial_id) or self.roots.get(parent_of(asked) or "")
         before = self.trials[root].epochs if root in self.trials else 0
         spent = epochs_ordered(list(self.trials.values()), self.targets)
-        needed = max(0, self.epochs_asked(asked) - before)
+        needed = max(0, epochs_of(asked, self.study.epochs) - before)
         return spent + needed <= self.study.total_epochs
 
     def root_of(self, asked: Any, knobs: Values) -> str:
         """Return the id of the trial an oracle's trial is, new or continued."""
-        parent = asked.hyperparameters.values.get("tuner/trial_id")
+        parent = parent_of(asked)
         if asked.trial_id not in self.roots:
             known = same_values(self.unclaimed(), knobs)
             root = known.trial_id if known else f"{len(self.trials):04d}"
@@ -236,16 +232,17 @@ class Driver:
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""
-        knobs = plain_values(asked.hyperparameters.values)
+        knobs = knobs_of(asked)
         root = self.root_of(asked, knobs)
         before = self.trials.get(root) or Trial(
             root, values=knobs, seed=self.study.seed
         )
-        epochs = self.epochs_asked(asked)
+        epochs = epochs_of(asked, self.study.epochs)
         self.running[root], self.targets[root] = asked.trial_id, epochs
         if root in self.remembered:
             outcome = remembered_outcome(self.remembered[root], epochs)
             if outcome is not None:
+                self.trials[root] = self.remembered[root]
                 self.tell(outcome)
                 return
         self.trials[root] = replace(before, state="RUNNING")
@@ -270,17 +267,21 @@ class Driver:
     def tell(self, outcome: Outcome) -> None:
         """Record how a trial ended, and tell the oracle."""
         root = outcome.order_id
-        asked_id = self.running.pop(root)
+        asked = self.oracle.trials[self.running.pop(root)]
         del self.targets[root]
         before = self.trials[root]
         trial = ended_trial(before, outcome, self.study)
         if root in self.began:
             seconds = time.monotonic() - self.began.pop(root)
             self.wall.overheads.append(seconds - (trial.seconds - before.seconds))
+        again = tried_again(before, trial, parent_of(asked) is not None)
         if outcome.state == "PAUSED":  # stopped when asked; the oracle hears later
             self.trials[root] = trial
+        elif again is not None:  # so does it hear later of this one
+            self.trials[root] = again
+            self.waiting.insert(0, asked)
         else:
-            self.trials[root] = self.told(trial, asked_id)
+            self.trials[root] = self.told(trial, asked)
         self.save()
         self.books.write(lambda: self.write_hparams(root))
         # Before the sweep: a watcher may read what a trial left.
@@ -291,9 +292,8 @@ class Driver:
         if is_repeated_bug(list(self.trials.values()), outcome):
             raise RepeatedBugError(outcome.traceback or outcome.message)
 
-    def told(self, trial: Trial, asked_id: str) -> Trial:
+    def told(self, trial: Trial, asked: Any) -> Trial:
         """Tell the oracle of an ended trial; return it with its state in the search."""
-        asked = self.oracle.trials[asked_id]
         asked.message = trial.message
         if trial.score is None or trial.state in ("FAILED", "INFEASIBLE"):
             asked.status = "FAILED"
@@ -303,7 +303,7 @@ class Driver:
                 self.replace_infeasible()
             return trial
         metrics = told_metrics(trial, self.study)
-        self.oracle.update_trial(asked_id, metrics, step=trial.best_epoch)
+        self.oracle.update_trial(asked.trial_id, metrics, step=trial.best_epoch)
         asked.status = "COMPLETED"
         self.oracle.end_trial(asked)
         is_full = trial.epochs >= self.study.epochs or trial.message is not None

@@ -100,7 +100,7 @@ class LiveView:
     def line(self, trial: Trial) -> str:
         """Return one line on a trial that ended or paused."""
         result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
-        if trial.state == "FAILED":
+        if trial.failure:
             result = f"{trial.failure}: {trial.message}"
         return (
             f"trial {trial.trial_id} {trial.state.lower()}: {result} | {self.summary()}"

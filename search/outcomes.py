@@ -4,18 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.failures import BUG, NOT_FINITE
+from search.failures import BUG, CRASHED, HUNG, KILLED, NOT_FINITE, OUT_OF_MEMORY
 from search.orders import Outcome
-from search.records import Trial, Value, Values, best_epoch_of
+from search.records import Trial, best_epoch_of
 from search.studies import Study
 
 SAME_BUGS_ALLOWED = 3
 MOST_NOTES = 20
-
-
-def plain_values(values: dict[str, Value]) -> Values:
-    """Return the knobs without keras-tuner's own entries."""
-    return {k: v for k, v in values.items() if not k.startswith("tuner/")}
+# Kinds of failure that say nothing of the configuration itself, or not for certain.
+MAY_PASS = (BUG, CRASHED, HUNG, KILLED, OUT_OF_MEMORY)
 
 
 def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
@@ -24,6 +21,9 @@ def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
     best = best_epoch_of(history, study.objective, study.direction)
     lengths = [len(values) for values in history.values()]
     no_score = outcome.state == "COMPLETED" and best is None
+    failure = outcome.failure
+    if outcome.state == "PAUSED" and trial.failure in MAY_PASS:
+        failure = trial.failure  # it was being tried again, and still is
     return replace(
         trial,
         state="FAILED" if no_score else outcome.state,
@@ -36,10 +36,31 @@ def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
         message=f"no {study.objective} was ever finite"
         if no_score
         else outcome.message,
-        failure=NOT_FINITE if no_score else outcome.failure,
+        failure=NOT_FINITE if no_score else failure,
         history=history,
         notes=[*trial.notes, *outcome.notes][-MOST_NOTES:],
     )
+
+
+def tried_again(before: Trial, failed: Trial, is_promotion: bool) -> Trial | None:
+    """Return a failed trial as one that goes on from its checkpoint, once an order.
+
+    A training that was promoted is one of the best so far: to lose it costs more than
+    an epoch that fails twice. A new one is not worth that.
+
+    Args:
+        before: the trial as its order was given; it keeps the failure of an order that
+            is tried again.
+
+    Returns:
+        None where it has failed for good.
+    """
+    may_pass = failed.state == "FAILED" and failed.failure in MAY_PASS
+    if not (is_promotion and may_pass) or before.failure in MAY_PASS:
+        return None
+    what = f"{failed.failure} in epoch {failed.epochs + 1}: {failed.message}"
+    notes = [*failed.notes, f"{what}; tried once more"]
+    return replace(failed, state="PAUSED", notes=notes[-MOST_NOTES:])
 
 
 def without_numbers(message: str | None) -> str:

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from search.asked import parent_of
 from search.checkpoints import BEST, LAST, PREVIOUS
 from search.paths import StudyPaths
 from search.records import Direction, Trial, leading
@@ -53,8 +54,7 @@ def may_go_on(oracle: Any, roots: Mapping[str, str]) -> Collection[str] | None:
         return None
     ids = [*ask()]
     for asked in oracle.ongoing_trials.values():
-        parent = asked.hyperparameters.values.get("tuner/trial_id")
-        ids += [asked.trial_id, parent]
+        ids += [asked.trial_id, parent_of(asked)]
     return {roots[asked_id] for asked_id in ids if asked_id in roots}
 
 

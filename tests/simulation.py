@@ -4,9 +4,11 @@ It stands where a test is about the driver and the oracle alone.
 """
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from search.orders import Order, Outcome, Progress, Report
+from search.records import State
 
 
 class Killed(BaseException):
@@ -19,6 +21,8 @@ class SimulatedWorkers:
 
     Attributes:
         failing: fraction of configurations that fail, always the same ones.
+        crashing: fraction of orders to go on that crash, once or twice.
+        attempts: order id and target -> times it was begun.
         dies_after: answers until `Killed` is raised; None = never.
         trained: order id -> epochs trained, over all lives of the driver.
     """
@@ -26,8 +30,10 @@ class SimulatedWorkers:
     capacity: int = 1
     seed: int = 0
     failing: float = 0.0
+    crashing: float = 0.0
     dies_after: int | None = None
     trained: dict[str, int] = field(default_factory=dict)
+    attempts: Counter[tuple[str, int]] = field(default_factory=Counter)
     running: list[Order] = field(default_factory=list)
     is_closed: bool = False
 
@@ -46,14 +52,32 @@ class SimulatedWorkers:
             return Outcome(
                 order.order_id, "FAILED", failure="bug", message=f"bug {order.order_id}"
             )
+        self.attempts[order.order_id, order.epochs] += 1
         done = self.trained.get(order.order_id, 0)
+        if self.attempts[order.order_id, order.epochs] <= self.crashes(order, done):
+            return self.outcome(order, "FAILED", done)
         for epoch in range(done + 1, order.epochs + 1):
             report(Progress(order.order_id, epoch, 0.1, {}))
         self.trained[order.order_id] = max(done, order.epochs)
-        curve = [self.score(order, epoch) for epoch in range(1, order.epochs + 1)]
+        return self.outcome(order, "COMPLETED", order.epochs)
+
+    def outcome(self, order: Order, state: State, epochs: int) -> Outcome:
+        curve = [self.score(order, epoch) for epoch in range(1, epochs + 1)]
+        failure = "crashed" if state == "FAILED" else None
         return Outcome(
-            order.order_id, "COMPLETED", history={"val_accuracy": curve}, seconds=1.0
+            order.order_id,
+            state,
+            failure=failure,
+            message=failure and "worker crashed",
+            history={"val_accuracy": curve},
+            seconds=1.0,
         )
+
+    def crashes(self, order: Order, done: int) -> int:
+        """Return how many attempts of an order crash."""
+        rng = random.Random(f"crash{sorted(order.values.items())}{order.epochs}")
+        is_crashing = 0 < done < order.epochs and rng.random() < self.crashing
+        return rng.choice([1, 2]) if is_crashing else 0
 
     def fails(self, order: Order) -> bool:
         return random.Random(f"fail{sorted(order.values.items())}").random() < (

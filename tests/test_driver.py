@@ -124,8 +124,8 @@ def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
     tmp_path: Path, tuner: str, seed: int
 ) -> None:
     of = study(tuner, seed=seed, trials=OF_KILLED.get(tuner))
-    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
-    workers = SimulatedWorkers(dies_after=seed)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers(crashing=0.3)).search()
+    workers = SimulatedWorkers(crashing=0.3, dies_after=seed)
     lives = 0
     while True:
         lives += 1
