@@ -74,7 +74,10 @@ for verb in (
 
 
 def main() -> None:
-    """Run the command line; exit with 0 (done), 1 (failed) or 2 (wrong input)."""
+    """Run the command line; exit with 0 (done), 1 (failed) or 2 (wrong input).
+
+    SIGTERM, where nothing waits for running epochs: 143.
+    """
     signal.signal(signal.SIGTERM, leave_tidy)
     sys.exit(run(sys.argv[1:]))
 
@@ -93,7 +96,7 @@ def run(arguments: list[str]) -> int:
     if shutil.get_terminal_size().columns > WIDEST_HELP:
         os.environ.setdefault("TERMINAL_WIDTH", str(WIDEST_HELP))
     command = typer.main.get_command(app)
-    COMMAND.set(shlex.join(["vision-tuner", *arguments]))
+    told = COMMAND.set(shlex.join(["vision-tuner", *arguments]))
     try:
         status = command.main(
             arguments, prog_name="vision-tuner", standalone_mode=False
@@ -110,6 +113,8 @@ def run(arguments: list[str]) -> int:
             complain(f"vision-tuner: {error}")
             return 1
         raise
+    finally:
+        COMMAND.reset(told)
     if status == INTERRUPTED:
         complain("vision-tuner: stopped; the same command goes on from here")
         return 1

@@ -495,48 +495,46 @@ def test_earlier_formats_stay_in_the_manifest_of_the_same_ensemble(exports):
         paths.ensemble.write_text(before)
 
 
+@pytest.fixture
+def pretended(networks, tmp_path, monkeypatch):
+    """A finalized study whose files are written, and taken for right unread."""
+    answer = (networks["classification"], Data(some_images("classification")))
+    monkeypatch.setattr(export, "load_trained", lambda *args: answer)
+    monkeypatch.setattr(artefacts, "run_check", pretend_check)
+    monkeypatch.setattr(Source, "outputs", property(lambda s: s.reference), False)
+    return finalized_study(tmp_path, "classification")
+
+
 def test_a_failed_format_ends_with_an_error_and_keeps_the_others(
-    networks, tmp_path, monkeypatch
+    pretended, monkeypatch
 ):
     def broken(model, path, images):
         raise OSError("no such operation\nand more")
 
-    answer = (networks["classification"], Data(some_images("classification")))
-    monkeypatch.setattr(export, "load_trained", lambda *args: answer)
-    monkeypatch.setattr(artefacts, "run_check", pretend_check)
-    monkeypatch.setattr(Source, "outputs", property(lambda s: s.reference), False)
     bad = dataclasses.replace(FORMATS["litert"], write=broken, needs=())
     monkeypatch.setitem(FORMATS, "litert", bad)
-    paths = finalized_study(tmp_path, "classification")
     with pytest.raises(ExportError, match=r"ensemble\.tflite could not .*operation"):
-        export.export(paths, formats=["litert", "keras"])
-    kept = read_records(paths.manifest, Exported)
+        export.export(pretended, formats=["litert", "keras"])
+    kept = read_records(pretended.manifest, Exported)
     assert [item.path for item in kept] == [
         "export/ensemble.keras",
         "export/best_single.keras",
     ]
-    assert not (paths.export / "ensemble.tflite").exists()
+    assert not (pretended.export / "ensemble.tflite").exists()
 
 
-def test_an_interrupted_export_keeps_the_formats_that_were_done(
-    networks, tmp_path, monkeypatch
-):
+def test_an_interrupted_export_keeps_the_formats_that_were_done(pretended, monkeypatch):
     def interrupted(model, path, images):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    answer = (networks["classification"], Data(some_images("classification")))
-    monkeypatch.setattr(export, "load_trained", lambda *args: answer)
-    monkeypatch.setattr(artefacts, "run_check", pretend_check)
-    monkeypatch.setattr(Source, "outputs", property(lambda s: s.reference), False)
     slow = dataclasses.replace(FORMATS["litert"], write=interrupted, needs=())
     monkeypatch.setitem(FORMATS, "litert", slow)
-    paths = finalized_study(tmp_path, "classification")
     with pytest.raises(KeyboardInterrupt):
-        export.export(paths, formats=["keras", "litert"])
-    kept = [item.path for item in read_records(paths.manifest, Exported)]
+        export.export(pretended, formats=["keras", "litert"])
+    kept = [item.path for item in read_records(pretended.manifest, Exported)]
     assert kept == ["export/ensemble.keras", "export/best_single.keras"]
-    assert {path.name for path in paths.export.iterdir()} == {
+    assert {path.name for path in pretended.export.iterdir()} == {
         "ensemble.keras",
         "best_single.keras",
         "manifest.json",
@@ -544,17 +542,12 @@ def test_an_interrupted_export_keeps_the_formats_that_were_done(
     }
 
 
-def test_models_of_another_ensemble_are_removed(networks, tmp_path, monkeypatch):
-    answer = (networks["classification"], Data(some_images("classification")))
-    monkeypatch.setattr(export, "load_trained", lambda *args: answer)
-    monkeypatch.setattr(artefacts, "run_check", pretend_check)
-    monkeypatch.setattr(Source, "outputs", property(lambda s: s.reference), False)
-    paths = finalized_study(tmp_path, "classification")
-    paths.export.mkdir()
-    (paths.export / "ensemble.onnx").write_text("of an older ensemble")
-    (paths.export / "notes.txt").write_text("of the user")
-    export.export(paths)
-    names = {path.name for path in paths.export.iterdir()}
+def test_models_of_another_ensemble_are_removed(pretended):
+    pretended.export.mkdir()
+    (pretended.export / "ensemble.onnx").write_text("of an older ensemble")
+    (pretended.export / "notes.txt").write_text("of the user")
+    export.export(pretended)
+    names = {path.name for path in pretended.export.iterdir()}
     assert "ensemble.onnx" not in names
     assert "notes.txt" in names
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from search.asked import knobs_of
 from search.oracles.asynchronous import (
     HALVING_FACTOR,
     Plan,
@@ -21,7 +22,7 @@ from search.oracles.asynchronous import (
 )
 from search.oracles.brackets import Decision
 from search.oracles.guided import LOST, GuidedOracle
-from search.oracles.hyperband import Hyperband, knobs_of
+from search.oracles.hyperband import Hyperband
 from search.oracles.ledger import Run
 from search.oracles.memory import Values
 from search.oracles.ranking import (
@@ -117,6 +118,5 @@ class Bohb(Hyperband, GuidedOracle):
     def values_of(self, run: Run) -> Values:
         """Return the knobs of a run."""
         if run.run_id not in self._knobs:
-            values = self.trials[run.run_id].hyperparameters.values
-            self._knobs[run.run_id] = knobs_of(values)
+            self._knobs[run.run_id] = knobs_of(self.trials[run.run_id])
         return self._knobs[run.run_id]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from search.asked import knobs_of
 from search.oracles import brackets as schedule
 from search.oracles.brackets import (
     Bracket,
@@ -113,7 +114,7 @@ class Hyperband(RememberingOracle):
     def promoted(self, decision: Promote) -> dict[str, Any]:
         """Return the answer that continues a trial."""
         run = decision.run
-        values = knobs_of(self.trials[run.run_id].hyperparameters.values)
+        values = knobs_of(self.trials[run.run_id])
         answer = self.running(values, run.bracket, run.rung + 1, run.run_id)
         if decision.epochs is not None:
             answer["values"]["tuner/epochs"] = decision.epochs
@@ -145,8 +146,3 @@ class Hyperband(RememberingOracle):
         self.ledger = Ledger()
         self._roots = 0
         self._exhausted = state["exhausted"]
-
-
-def knobs_of(values: Values) -> Values:
-    """Return the values without keras-tuner's own entries."""
-    return {k: v for k, v in values.items() if not k.startswith("tuner/")}
