@@ -36,7 +36,7 @@ MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
 SEEDS, LONG_SEEDS = 20, 4
 # What failures add, and what the default is ahead of the nearest other tuner, are small
 # differences of two means that chance moves far.
-MORE_SEEDS = 40
+MORE_SEEDS = 80
 NEAREST = "optuna-random-sha"
 LONG, SHORT = 100, 30
 DEFAULT = "bohb"
