@@ -27,7 +27,8 @@ def latency_ms(model: keras.Model) -> float:
 
     The median of several runs, after some that compile and warm up.
     """
-    image = np.zeros((1, *model.input_shape[1:]), "float32")
+    arrays = [np.zeros((1, *t.shape[1:]), "float32") for t in model.inputs]
+    image = arrays if len(arrays) > 1 else arrays[0]
     seconds = []
     for _ in range(WARM_UP_RUNS + TIMED_RUNS):
         started = time.perf_counter()

@@ -17,6 +17,9 @@ import numpy as np
 from hypermodels.augmented_model import AugmentedModel
 from hypermodels.cost import forward_flops
 
+RESHAPING = (keras.layers.Flatten, keras.layers.Reshape)
+POOLING = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+
 
 class Parts(NamedTuple):
     """A network in two; both share its layers.
@@ -25,10 +28,20 @@ class Parts(NamedTuple):
         frozen: from images to features, a list of one or more.
         head: from these features to the outputs; not compiled. Its trainable variables
             are those of the network, in the same order.
+        unpooled: from images to what the features are pooled of, which networks with
+            another head may take, or None where nothing is pooled.
+        pooling: from there to the features, or None.
     """
 
     frozen: keras.Model
     head: AugmentedModel
+    unpooled: keras.Model | None
+    pooling: keras.Model | None
+
+    def predicting(self) -> list[keras.Model]:
+        """Return the parts that are never trained."""
+        parts = (self.frozen, self.unpooled, self.pooling)
+        return [part for part in parts if part is not None]
 
 
 def split_frozen(model: Any) -> Parts | None:
@@ -42,6 +55,7 @@ def split_frozen(model: Any) -> Parts | None:
     features = frontier(model)
     if not features:
         return None
+    before = unpooled_of(model, features)
     frozen = keras.Model(model.inputs[0], features, name="frozen")
     if not forward_flops(frozen):
         return None
@@ -51,19 +65,42 @@ def split_frozen(model: Any) -> Parts | None:
     ours, all_of_it = head.trainable_variables, model.trainable_variables
     if [id(v) for v in ours] != [id(v) for v in all_of_it]:
         return None
-    return Parts(frozen, head)
+    if not before:
+        return Parts(frozen, head, None, None)
+    unpooled = keras.Model(model.inputs[0], before, name="unpooled")
+    pooling = keras.Model(before, features, name="pooling")
+    return Parts(frozen, head, unpooled, pooling)
+
+
+def unpooled_of(model: keras.Model, features: list[Any]) -> list[Any]:
+    """Return what the features are pooled of, or nothing where one is not pooled."""
+    origin = origins(model)
+    operations = [origin.get(id(tensor)) for tensor in features]
+    if not all(isinstance(operation, POOLING) for operation in operations):
+        return []
+    inputs = {id(op.input): op.input for op in operations if op is not None}
+    return list(inputs.values())
+
+
+def origins(model: keras.Model) -> dict[int, Any]:
+    """Return the operation that makes each tensor, by the tensor's id."""
+    return {
+        id(tensor): operation
+        for operation in model.operations
+        for tensor in listed(operation.output)
+        if not isinstance(operation, keras.layers.InputLayer)
+    }
 
 
 def frontier(model: keras.Model) -> list[Any]:
     """Return the constant tensors that what changes is computed from."""
     constant = {id(tensor) for tensor in model.inputs}
-    origin: dict[int, Any] = {}
+    origin = origins(model)
     found: dict[int, Any] = {}
     for operation in model.operations:
         if isinstance(operation, keras.layers.InputLayer):
             continue
         inputs, outputs = listed(operation.input), listed(operation.output)
-        origin |= {id(tensor): operation for tensor in outputs}
         if is_constant(operation) and all(id(tensor) in constant for tensor in inputs):
             constant |= {id(tensor) for tensor in outputs}
             continue
@@ -81,13 +118,19 @@ def is_constant(operation: Any) -> bool:
 
 
 def smallest(tensor: Any, origin: dict[int, Any]) -> Any:
-    """Return the smaller tensor that one is merely enlarged from, or the tensor."""
+    """Return what a tensor is merely enlarged from or another shape of, or itself.
+
+    So networks that differ only in how they go on from there share their features.
+    """
     while id(tensor) in origin:
         operation = origin[id(tensor)]
         inputs = listed(operation.input)
         if getattr(operation, "variables", []) or len(inputs) != 1:
             break
-        if values_in(inputs[0]) >= values_in(tensor):
+        is_reshaped = isinstance(
+            operation, (keras.layers.Flatten, keras.layers.Reshape)
+        )
+        if not is_reshaped and values_in(inputs[0]) >= values_in(tensor):
             break
         tensor = inputs[0]
     return tensor

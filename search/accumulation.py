@@ -8,7 +8,6 @@ both, so that a trial that ran out of memory keeps its schedule.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def accumulate(optimizer: Any, parts: int) -> None:
@@ -83,33 +82,3 @@ def part_slices(images: int, batch_size: int, parts: int) -> list[slice]:
             low, high = (start + size * edge // parts for edge in (part, part + 1))
             slices.append(slice(low, max(high, low + 1)))
     return slices
-
-
-def in_parts(
-    inputs: Any,
-    targets: NDArray[Any],
-    batch_size: int,
-    parts: int,
-) -> Any:
-    """Return a Keras data set whose steps are the parts of the batches.
-
-    Args:
-        inputs: what can be sliced, or a tuple of such.
-    """
-    import keras
-
-    slices = part_slices(len(targets), batch_size, parts)
-
-    class Parts(keras.utils.PyDataset):
-        """Parts of batches, in order."""
-
-        def __len__(self) -> int:
-            return len(slices)
-
-        def __getitem__(self, index: int) -> tuple[Any, NDArray[Any]]:
-            part = slices[index]
-            if isinstance(inputs, tuple):
-                return tuple(array[part] for array in inputs), targets[part]
-            return inputs[part], targets[part]
-
-    return Parts()

@@ -97,6 +97,11 @@ def stored(wanted: Wanted, alive: Callable[[], object]) -> Arrays | None:
             finish(wanted)
 
 
+def is_stored(wanted: Wanted) -> bool:
+    """Return whether a set is there, finished."""
+    return opened(wanted) is not None
+
+
 def opened(wanted: Wanted) -> Arrays | None:
     """Open a finished set and note that it was used; None where there is none."""
     try:

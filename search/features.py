@@ -11,7 +11,7 @@ the recipe, the seed of the study and the pass.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,9 +119,8 @@ def wanted_features(
         name: ((count, *map(int, tensor.shape[1:])), "float32")
         for name, tensor in zip(names_of(frozen), frozen.outputs, strict=True)
     }
-    order: NDArray[np.intp] = np.arange(count)
+    order = order_of(version, count)
     if version is not None:
-        order = version.order(count)
         _, targets = version.augmented(*filled(source, order), 0)
         specs["targets"] = (count, *targets.shape[1:]), str(targets.dtype)
 
@@ -139,6 +138,35 @@ def wanted_features(
     parts = [VERSION, identity, *source.name, version and version.key()]
     key = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]
     return Wanted(key, specs, chunks_of(count), compute)
+
+
+def pooled(
+    wanted: Wanted, unpooled: Arrays, parts: Any, version: Pass | None
+) -> Wanted:
+    """Return wanted features that are computed from what they are pooled of.
+
+    Args:
+        unpooled: arrays of `wanted_features` for `parts.unpooled`.
+        parts: a network in parts, see `hypermodels.frozen_part`.
+    """
+    names = names_of(parts.unpooled)
+    order = order_of(version, len(unpooled[names[0]]))
+
+    def compute(chunk: int) -> tuple[NDArray[np.intp], Arrays]:
+        rows = chunk_rows(order, chunk)
+        before = [unpooled[name][np.resize(rows, BATCH)] for name in names]
+        values = listed(parts.pooling.predict_on_batch(before))
+        found = dict(zip(names_of(parts.frozen), values, strict=True))
+        if version is not None:
+            found["targets"] = unpooled["targets"][rows]
+        return rows, {name: array[: len(rows)] for name, array in found.items()}
+
+    return replace(wanted, compute=compute)
+
+
+def order_of(version: Pass | None, count: int) -> NDArray[np.intp]:
+    """Return the rows in the order in which their chunks are computed."""
+    return np.arange(count) if version is None else version.order(count)
 
 
 def names_of(frozen: Any) -> list[str]:

@@ -8,23 +8,32 @@ fitted, which comes to the same but for float rounding.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.datasets import PreparedDataset
-from search.feature_store import stored
-from search.features import Images, Pass, hash_of_targets, names_of, wanted_features
+from search.feature_store import Arrays as FoundArrays
+from search.feature_store import is_stored, stored
+from search.features import (
+    Images,
+    Pass,
+    hash_of_targets,
+    names_of,
+    pooled,
+    wanted_features,
+)
 from search.orders import Order
 from search.pulse import Link
 from search.stepping import set_steps
+from search.streams import Arrays, Stream, stream_of
 from search.studies import Study
 from search.workbench import Built
 
-Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
-Arrays = tuple[Inputs, NDArray[Any]]
+# Features before pooling are many times as large: above this only what is asked for is
+# computed.
+SHARED_BYTES = 2**30
 
 
 class StoppedError(Exception):
@@ -36,43 +45,16 @@ class Fit:
     """What is fitted in one epoch, and on what.
 
     Attributes:
-        training: inputs and targets, in the order in which the data set has them.
-        validation: the same of the validation split, or None.
+        training: batches of the data set, whose order each epoch sets.
+        validation: batches of the validation split, in its order, or None.
     """
 
     model: Any
-    training: Arrays
-    validation: Arrays | None
+    training: Stream
+    validation: Stream | None
 
 
 Feed = Callable[[int], Fit]
-# Features above this are gathered batch by batch instead of an epoch at a time.
-LARGE_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of a memory-mapped array in an order of their own, read when sliced."""
-
-    array: NDArray[Any]
-    rows: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice) -> NDArray[Any]:
-        chosen: NDArray[Any] = self.array[self.rows[part]]
-        return chosen
-
-
-def taken(arrays: Arrays, rows: NDArray[np.intp]) -> tuple[Any, NDArray[Any]]:
-    """Return the rows of inputs and targets; large features as `Rows`."""
-    inputs, targets = arrays
-    if not isinstance(inputs, tuple):
-        return inputs[rows], targets[rows]
-    if sum(array.nbytes for array in inputs) > LARGE_BYTES:
-        return tuple(Rows(array, rows) for array in inputs), targets[rows]
-    return tuple(array[rows] for array in inputs), targets[rows]
 
 
 def make_feed(
@@ -80,23 +62,47 @@ def make_feed(
     study: Study,
     data: PreparedDataset,
     built: Built,
+    parts: int,
     link: Link,
 ) -> tuple[Images, Feed]:
     """Return the training images of an order, and what is fitted in an epoch from 0.
 
     Args:
         built: its network, with its variables as they are to be.
+        parts: training steps to a batch.
     """
     source = training_images(order, study, data)
     validation = None
     if not order.use_validation:
         images, targets = data.open("validation", study.task)
         validation = Images(images, targets, (data.hashes["validation"],))
-    whole = Fit(built.model, source.arrays, arrays_of(validation))
-    reuse = make_reuse(built, study, link)
-    if reuse is None:
-        return source, lambda epoch: whole
-    return source, lambda epoch: reuse.fit(epoch, source, validation)
+    batching = Batching(built.batch_size, parts)
+    reuse = make_reuse(built, study, batching, link)
+    if reuse is not None:
+        return source, lambda epoch: reuse.fit(epoch, source, validation)
+    checked = None if validation is None else batching.validation(validation.arrays)
+    whole = Fit(built.model, batching.training(source.arrays), checked)
+    return source, lambda epoch: whole
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How arrays become batches.
+
+    Attributes:
+        size: images of a batch.
+        parts: training steps to a batch.
+    """
+
+    size: int
+    parts: int
+
+    def training(self, arrays: Arrays) -> Stream:
+        return stream_of(arrays, self.size, self.parts)
+
+    def validation(self, arrays: Arrays) -> Stream:
+        """Return batches as large as a training step's."""
+        return stream_of(arrays, -(-self.size // self.parts))
 
 
 def training_images(order: Order, study: Study, data: PreparedDataset) -> Images:
@@ -114,11 +120,9 @@ def training_images(order: Order, study: Study, data: PreparedDataset) -> Images
     return Images(images, targets, name)
 
 
-def arrays_of(images: Images | None) -> Arrays | None:
-    return None if images is None else images.arrays
-
-
-def make_reuse(built: Built, study: Study, link: Link) -> "Reuse | None":
+def make_reuse(
+    built: Built, study: Study, batching: Batching, link: Link
+) -> "Reuse | None":
     """Return how the frozen part of a network is computed once, or None.
 
     It is not where nothing is frozen, or where every epoch sees new augmented images.
@@ -131,7 +135,7 @@ def make_reuse(built: Built, study: Study, link: Link) -> "Reuse | None":
     if built.parts is None:
         return None
     own = augmentation and augmentation.twin()
-    return Reuse(built.model, built.parts, built.identity, own, study, link)
+    return Reuse(built.model, built.parts, built.identity, own, study, batching, link)
 
 
 def split(built: Built) -> None:
@@ -143,7 +147,8 @@ def split(built: Built) -> None:
     if built.parts is None:
         return
     built.identity = identity_of(built.parts.frozen)
-    built.parts.frozen.compile(jit_compile=model.jit_compile)
+    for part in built.parts.predicting():
+        part.compile(jit_compile=model.jit_compile)
     built.parts.head.compile(
         optimizer=model.optimizer,
         loss=model.loss,
@@ -169,7 +174,9 @@ class Reuse:
     identity: str
     augmentation: Any
     study: Study
+    batching: Batching
     link: Link
+    streams: dict[object, Stream] = field(default_factory=dict)
 
     def fit(self, epoch: int, source: Images, validation: Images | None) -> Fit:
         """Return what is fitted in an epoch: the head, or all where there is no room.
@@ -178,12 +185,29 @@ class Reuse:
             StoppedError: the user asked for the end; what was computed is kept.
         """
         version = self.version_of(epoch)
-        training = self.features(source, version)
-        checked = None if validation is None else self.features(validation, None)
+        cut = self.batching
+        training = self.stream(source, version, cut.training)
+        checked = None
+        if validation is not None:
+            checked = self.stream(validation, None, cut.validation)
         if training is not None and (validation is None or checked is not None):
             return Fit(self.parts.head, training, checked)
         arrays = version.whole(source) if version else source.arrays
-        return Fit(self.model, arrays, arrays_of(validation))
+        if validation is not None:
+            checked = cut.validation(validation.arrays)
+        return Fit(self.model, cut.training(arrays), checked)
+
+    def stream(
+        self, source: Images, version: Pass | None, cut: Callable[[Arrays], Stream]
+    ) -> Stream | None:
+        """Return features as batches, the same in every epoch that asks for them."""
+        key = source.name, version and version.number
+        if key not in self.streams:
+            arrays = self.features(source, version)
+            if arrays is None:
+                return None
+            self.streams[key] = cut(arrays)
+        return self.streams[key]
 
     def version_of(self, epoch: int) -> Pass | None:
         """Return the augmented pass of an epoch."""
@@ -196,11 +220,28 @@ class Reuse:
         """Return features and targets, or None where the disk has no room."""
         frozen = self.parts.frozen
         wanted = wanted_features(frozen, self.identity, source, version)
+        if self.parts.unpooled is not None and not is_stored(wanted):
+            before = self.unpooled(source, version)
+            if before is not None:
+                wanted = pooled(wanted, before, self.parts, version)
         found = stored(wanted, self.alive)
         if found is None:
             return None
         inputs = tuple(found[name] for name in names_of(frozen))
         return inputs, found.get("targets", source.targets)
+
+    def unpooled(self, source: Images, version: Pass | None) -> FoundArrays | None:
+        """Return the features before they are pooled, which other heads take.
+
+        Computed where they are missing, unless they are large.
+        """
+        from hypermodels.frozen_part import identity_of
+
+        part = self.parts.unpooled
+        wanted = wanted_features(part, identity_of(part), source, version)
+        if wanted.bytes() <= SHARED_BYTES or is_stored(wanted):
+            return stored(wanted, self.alive)
+        return None
 
     def alive(self) -> None:
         self.link.pulse("predicting")

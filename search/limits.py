@@ -5,6 +5,10 @@ from typing import Any
 from search.errors import InfeasibleError
 from search.records import Metrics
 from search.studies import Study
+from search.workbench import Built
+
+# Of frozen parts, by the hash of what they compute: many trials share one.
+FROZEN_LATENCIES: dict[str, float] = {}
 
 
 def check_size(model: Any, study: Study) -> None:
@@ -48,3 +52,18 @@ def measured_costs(model: Any, study: Study) -> Metrics:
     if "latency_ms" in study.further_objectives:
         costs["latency_ms"] = latency_ms(model)
     return costs
+
+
+def latency_of(built: Built) -> float:
+    """Return the milliseconds of one image, as `hypermodels.cost.latency_ms`.
+
+    Of a network in parts it is the sum of both; the frozen one, which is most of it, is
+    compiled and measured once for all trials of this process.
+    """
+    from hypermodels.cost import latency_ms
+
+    if built.parts is None:
+        return latency_ms(built.model)
+    if built.identity not in FROZEN_LATENCIES:
+        FROZEN_LATENCIES[built.identity] = latency_ms(built.parts.frozen)
+    return FROZEN_LATENCIES[built.identity] + latency_ms(built.parts.head)

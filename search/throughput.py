@@ -10,10 +10,11 @@ from pathlib import Path
 
 from search.datasets import open_prepared
 from search.epoch_order import epoch_order
-from search.feeds import make_feed, taken
+from search.feeds import Fit, make_feed
 from search.memory import memory_of
 from search.orders import Order, Outcome, Report
 from search.pulse import Link, Pulse, TrialClock, make_pulse
+from search.streams import stream_of
 from search.studies import Study
 from search.training import fit_epoch, network_of
 
@@ -40,15 +41,18 @@ def measure(
     data = open_prepared(Path(order.data_folder))
     pulse("building")
     _, built = network_of(order, study, data, 1, is_new=True)
-    source, feed = make_feed(order, study, data, built, link)
+    source, feed = make_feed(order, study, data, built, 1, link)
     fit = feed(0)
+    whole = fit.training
     turn = epoch_order(order.seed, 0, len(source.images))
     fit.model.begin_epoch(0, {})
     watch = make_pulse(pulse, TrialClock(0.0, None))
 
     def train(count: int) -> None:
-        rows = taken(fit.training, turn[:count])
-        fit_epoch(fit.model, rows, None, (built.batch_size, 1), 0, watch)
+        arrays = whole.inputs, whole.targets
+        some = stream_of(arrays, built.batch_size, count=count)
+        some.rows = turn[:count]
+        fit_epoch(Fit(fit.model, some, None), 0, watch)
 
     pulse("first step")
     chunk = min(len(turn), 4 * built.batch_size)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.accumulation import accumulate, in_parts, lasting_variables, recount_steps
+from search.accumulation import accumulate, lasting_variables, recount_steps
 from search.checkpoints import (
     BEST,
     Found,
@@ -31,7 +31,7 @@ from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
 from search.events import EventWriter, resources_of
-from search.feeds import Arrays, Fit, Rows, StoppedError, make_feed, taken
+from search.feeds import Fit, StoppedError, make_feed
 from search.leases import check_lease
 from search.limits import (
     check_latency,
@@ -135,29 +135,30 @@ def train_epochs(
         check_latency(model, study)
         standing = replace(standing, measured=measured_costs(model, study))
     standing = replace(standing, parameters=model.count_params())
-    batches = (built.batch_size, parts)
-    source, feed = make_feed(order, study, data, built, link)
+    source, feed = make_feed(order, study, data, built, parts, link)
     labels = class_numbers(source.targets) if study.balance_classes else None
     with EventWriter.opened(order, standing.epochs) as events:
         pictures = Pictures(order, model, data, events, link)
         pictures.show_beginning(standing.epochs, source.images, source.targets)
+        fit = None
         while must_train(standing, order, study):
             try:
                 fit = feed(standing.epochs)
             except StoppedError:
                 break
-            turn = epoch_order(order.seed, standing.epochs, len(source.images), labels)
+            count = len(source.images)
+            fit.training.rows = epoch_order(order.seed, standing.epochs, count, labels)
             before = standing
-            standing, logs = train_epoch(order, study, before, fit, turn, batches, link)
+            standing, logs = train_epoch(order, study, before, fit, link)
             link.pulse("saving")
             seconds = standing.seconds - before.seconds
-            resources = resources_of(len(source.images), seconds)
+            resources = resources_of(count, seconds)
             keep_epoch(order, model, standing, logs, resources, events, link)
             link.report(Progress(order.order_id, standing.epochs, seconds, logs))
             if link.is_stopped():
                 break
-        pictures.show_end(standing.epochs)
-        pictures.show_latency(standing)
+        pictures.show_end(standing.epochs, fit)
+        pictures.show_latency(standing, built)
     WORKBENCH.put(key, built)
     return standing
 
@@ -195,32 +196,15 @@ def network_of(
 
 
 def train_epoch(
-    order: Order,
-    study: Study,
-    standing: Standing,
-    fit: Fit,
-    turn: NDArray[np.intp],
-    batches: tuple[int, int],
-    link: Link,
+    order: Order, study: Study, standing: Standing, fit: Fit, link: Link
 ) -> tuple[Standing, dict[str, float | None]]:
-    """Train one epoch in the order of `turn`; return where that leads, and its logs.
-
-    Args:
-        batches: images of a batch, and the parts each is trained in.
-    """
+    """Train one epoch; return where that leads, and its logs."""
     link.pulse("first step")
     clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
     clock.check()
     started = time.perf_counter()
     fit.model.begin_epoch(standing.epochs, known_history(order, standing))
-    logs = fit_epoch(
-        fit.model,
-        taken(fit.training, turn),
-        fit.validation,
-        batches,
-        standing.epochs,
-        make_pulse(link.pulse, clock),
-    )
+    logs = fit_epoch(fit, standing.epochs, make_pulse(link.pulse, clock))
     seconds = time.perf_counter() - started
     reached = extended(standing, logs, seconds, study)
     if order.use_validation:  # no score: the last epoch is kept
@@ -239,38 +223,24 @@ def class_numbers(targets: NDArray[Any]) -> NDArray[Any]:
     return targets.argmax(axis=1) if targets.ndim == 2 else targets
 
 
-def fit_epoch(
-    model: Any,
-    training: tuple[Any, NDArray[Any]],
-    validation: Arrays | None,
-    batches: tuple[int, int],
-    epoch: int,
-    pulse: Any,
-) -> dict[str, float | None]:
-    """Train one epoch in the given order of images and return Keras' logs.
+def fit_epoch(fit: Fit, epoch: int, pulse: Any) -> dict[str, float | None]:
+    """Train one epoch on the batches as they are ordered and return Keras' logs.
 
     Args:
-        batches: images of a batch, and the parts each is trained in.
         epoch: from 0.
         pulse: a Keras callback.
 
     Raises:
         NotFiniteError: the training loss is NaN or infinite.
     """
-    size, parts = batches
-    inputs = training[0]
-    if parts > 1 or (isinstance(inputs, tuple) and isinstance(inputs[0], Rows)):
-        arrays: dict[str, Any] = {"x": in_parts(*training, size, parts)}
-    else:
-        arrays = {"x": training[0], "y": training[1], "batch_size": size}
+    model = fit.model
     try:
         result = model.fit(
-            **arrays,
+            fit.training.source,
             epochs=epoch + 1,
             initial_epoch=epoch,
             shuffle=False,
-            validation_data=validation,
-            validation_batch_size=-(-size // parts),
+            validation_data=fit.validation and fit.validation.source,
             callbacks=[pulse],
             verbose=0,
         )

@@ -9,6 +9,7 @@ exactly as one that did not.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,17 @@ from search.datasets.sources import FOREGROUND, VOID
 from search.event_graph import graph_bytes
 from search.event_hparams import LATENCY
 from search.event_search import GRAPH
+from search.feeds import Fit
 from search.files import write_with
+from search.limits import latency_of
 from search.orders import Order
 from search.picture_sheets import CELL, sheet
 from search.previews import highlighted
 from search.pulse import Link
 from search.stopping import is_finished
+from search.streams import Stream
 from search.studies import Study
+from search.workbench import Built
 
 Array = NDArray[Any]
 
@@ -68,33 +73,40 @@ class Pictures:
         if epochs == 0:
             self.without_harm(draw)
 
-    def show_end(self, epochs: int) -> None:
-        """Show what the network says of validation images after its last epoch."""
+    def show_end(self, epochs: int, fit: Fit | None) -> None:
+        """Show what the network says of validation images after its last epoch.
 
-        def draw() -> None:
+        Args:
+            fit: what its last epoch was fitted on; None where none was trained.
+        """
+
+        def draw(fit: Fit, seen: Stream) -> None:
             task = Study(**self.order.study).task
             images, targets = self.data.open("validation", task)
             if task == "segmentation":
-                tag, picture = "masks", mask_rows(self.model, images, targets)
+                chosen = some_images(len(images), MASKS_SHOWN)
+                answers = predicted(fit.model, seen, chosen)
+                tag = "masks"
+                picture = mask_rows(images[chosen], targets[chosen], answers)
             else:
+                chosen = some_images(len(images), IMAGES_READ)
+                answers = predicted(fit.model, seen, chosen)
                 tag = "most confident mistakes"
-                found = mistakes(self.model, images, targets)
+                found = mistakes(images[chosen], targets[chosen], answers)
                 picture = mistakes_sheet(*found, self.data.class_names)
             self.events.write_image("validation", epochs, tag, picture)
 
-        if epochs and not self.order.use_validation:
-            self.without_harm(draw)
+        if fit is not None and fit.validation is not None:
+            self.without_harm(partial(draw, fit, fit.validation))
 
-    def show_latency(self, standing: Standing) -> None:
+    def show_latency(self, standing: Standing, built: Built) -> None:
         """Show how long one image takes; measured, unless that was done before."""
 
         def measure() -> None:
-            from hypermodels.cost import latency_ms
-
             known = standing.measured.get("latency_ms")
             if known is None:
                 self.model.part_averages()
-                known = latency_ms(self.model)
+                known = latency_of(built)
             self.events.write_scalar("train", standing.epochs, LATENCY, known)
 
         if is_finished(standing, self.order, Study(**self.order.study)):
@@ -147,22 +159,23 @@ def label_words(target: Any, class_names: list[str]) -> list[str]:
     return parts if target[second] > 0 else [class_names[first], ""]
 
 
-def predicted(model: Any, images: Array) -> Array:
-    """Return probabilities, computed without compiling."""
-    parts = [
-        np.asarray(model(images[start : start + BATCH], training=False))
-        for start in range(0, len(images), BATCH)
-    ]
+def predicted(model: Any, seen: Stream, chosen: Array) -> Array:
+    """Return probabilities of chosen rows, computed without compiling.
+
+    Args:
+        seen: what the model takes: images, or features of them.
+    """
+    parts = []
+    for start in range(0, len(chosen), BATCH):
+        inputs, _ = seen.taken(chosen[start : start + BATCH])
+        parts.append(np.asarray(model(inputs, training=False)))
     return np.concatenate(parts)
 
 
 def mistakes(
-    model: Any, images: Array, labels: Array
+    images: Array, labels: Array, probabilities: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Return images, labels, answers and confidences, the surest mistake first."""
-    chosen = some_images(len(images), IMAGES_READ)
-    images, labels = np.asarray(images[chosen]), np.asarray(labels[chosen])
-    probabilities = predicted(model, images)
     answers, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(answers != labels)
     order = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES_SHOWN]
@@ -186,11 +199,9 @@ def mistakes_sheet(
     return sheet(list(images), words, COLUMNS)
 
 
-def mask_rows(model: Any, images: Array, masks: Array) -> Image.Image:
+def mask_rows(images: Array, masks: Array, probabilities: Array) -> Image.Image:
     """Return images, their true masks, and the masks and Dice of the network."""
-    chosen = some_images(len(images), MASKS_SHOWN)
-    images, masks = np.asarray(images[chosen]), np.asarray(masks[chosen])
-    found = predicted(model, images).reshape(masks.shape) >= 0.5
+    found = probabilities.reshape(masks.shape) >= 0.5
     shown: list[Array] = []
     words: list[list[str]] = []
     for image, mask, answer in zip(images, masks, found, strict=True):

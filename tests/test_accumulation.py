@@ -14,7 +14,6 @@ from test_training import order as full_order
 from search import training
 from search.accumulation import (
     accumulate,
-    in_parts,
     lasting_variables,
     part_slices,
     recount_steps,
@@ -23,7 +22,9 @@ from search.checkpoints import LAST, find_checkpoint, read_standing
 from search.datasets import PreparedDataset, prepare
 from search.errors import InfeasibleError, NotFiniteError, OutOfTimeError, StorageError
 from search.failures import failure_kind, is_device_full, is_host_full
+from search.feeds import Fit
 from search.orders import Order
+from search.streams import stream_of
 from search.workbench import WORKBENCH
 from search.worker import run_order
 
@@ -86,7 +87,8 @@ def test_halves_with_accumulated_gradients_are_the_same_training(name: str) -> N
     for _ in range(2):
         whole.fit(images, targets, batch_size=8, shuffle=False, verbose=0)
     for _ in range(2):
-        halves.fit(in_parts(images, targets, 8, 2), shuffle=False, verbose=0)
+        stream = stream_of((images, targets), 8, 2)
+        halves.fit(stream.source, shuffle=False, verbose=0)
     for ours, theirs in zip(
         [*halves.variables, *lasting_variables(halves.optimizer)][:-1],
         [*whole.variables, *whole.optimizer.variables][:-1],
@@ -113,12 +115,12 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
     fits = training.fit_epoch
     tried = []
 
-    def too_large(model: Any, *arguments: Any) -> Any:
-        parts, epoch = arguments[2][1], arguments[3]
+    def too_large(fit: Fit, epoch: int, pulse: Any) -> Any:
+        parts = 64 // fit.training.slices[0].stop
         tried.append((parts, epoch))
         if parts == 1 and epoch == 1:
             tf.zeros([2**45])  # TensorFlow's own ResourceExhaustedError
-        return fits(model, *arguments)
+        return fits(fit, epoch, pulse)
 
     monkeypatch.setattr(training, "fit_epoch", too_large)
     WORKBENCH.clear()

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import feeds
+from search import features, feeds
 from search.checkpoints import LAST
 from search.datasets import PreparedDataset, open_prepared, prepare
 from search.feature_store import LIMIT, features_dir
 from search.features import Images, Pass
-from search.feeds import make_feed, make_reuse, split
+from search.feeds import Batching, make_feed, make_reuse, split
 from search.orders import Order, Outcome
 from search.predictions import load_best
 from search.pulse import Link
@@ -116,9 +116,8 @@ def test_a_head_on_features_becomes_what_the_whole_network_becomes(
     assert {path.name: len(list(path.glob("f*.npy"))) for path in sets()} == {
         path.name: 1 for path in sets()
     }
-    assert len(sets()) == 2  # training and validation images
+    assert len(sets()) == 4  # training and validation images, pooled and not
     shutil.rmtree(features_dir())
-    monkeypatch.setattr(feeds, "LARGE_BYTES", 0)
     whole = trained(tmp_path / "head", STUDY, TRANSFER, 2)  # resumed, computed again
     monkeypatch.setenv(LIMIT, "0")
     shutil.rmtree(features_dir())
@@ -138,6 +137,28 @@ def test_a_head_on_features_becomes_what_the_whole_network_becomes(
     assert scores["accuracy"] == pytest.approx(max(plain.history["val_accuracy"]))
 
 
+@pytest.mark.parametrize("first", ["global", "flatten"])
+def test_heads_that_pool_and_that_do_not_share_what_is_computed_of_images(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = {"global": "flatten", "flatten": "global"}[first]
+    trained(tmp_path / "first", STUDY, TRANSFER | {"pooling": first}, 1)
+    before = {path.name for path in sets()}
+
+    def images_again(*arguments: Any) -> Any:
+        raise AssertionError("computed of images a second time")
+
+    monkeypatch.setattr(features, "filled", images_again)
+    shared = trained(tmp_path / "shared", STUDY, TRANSFER | {"pooling": second}, 1)
+    monkeypatch.undo()
+    assert before <= {path.name for path in sets()}
+    shutil.rmtree(features_dir())
+    monkeypatch.setattr(feeds, "SHARED_BYTES", 0)
+    alone = trained(tmp_path / "alone", STUDY, TRANSFER | {"pooling": second}, 1)
+    assert len(sets()) == 2
+    assert shared.history["loss"] == pytest.approx(alone.history["loss"], abs=1e-5)
+
+
 def built_for(study: Study, values: Any) -> tuple[Order, PreparedDataset, Built]:
     one = order(Path("unused"), study, values, 3)
     data = open_prepared(Path(one.data_folder))
@@ -152,7 +173,7 @@ def test_a_network_with_blocks_that_learn_is_split_where_they_begin() -> None:
     images = data.open("validation", "classification")[0][:4]
     expected = built.model.predict_on_batch(images)
     split(built)
-    frozen, head = built.parts
+    frozen, head = built.parts.frozen, built.parts.head
     features = frozen.predict_on_batch(images)
     np.testing.assert_allclose(head.predict_on_batch(features), expected, atol=1e-6)
     assert {layer.name for layer in head.layers} >= {"block_13_expand", "logits"}
@@ -165,18 +186,20 @@ def test_augmented_passes_come_again_with_the_masks_that_belong_to_them(
     study = replace(MASKS, augmented_passes=2)
     one, data, built = built_for(study, UNET)
     link = Link(print, lambda: False)
-    source, feed = make_feed(one, study, data, built, link)
+    source, feed = make_feed(one, study, data, built, 1, link)
     fits = [feed(epoch) for epoch in range(3)]
     assert len(sets()) == 3  # two passes and the validation images
-    inputs = [fit.training[0] for fit in fits]
+    inputs = [fit.training.inputs for fit in fits]
     assert len(inputs[0]) == 5  # four skips and the bottom
     for first, second, third in zip(*inputs, strict=True):
         np.testing.assert_array_equal(first, third)
         assert np.abs(first - second).max() > 0
     shutil.rmtree(features_dir())
     monkeypatch.setenv(LIMIT, "0")
-    images, masks = feed(1).training  # no room: the whole network, on the same pass
-    np.testing.assert_array_equal(masks, fits[1].training[1])
+    _, feed = make_feed(one, study, data, built, 1, link)
+    stream = feed(1).training  # no room: the whole network, on the same pass
+    images, masks = stream.inputs, stream.targets
+    np.testing.assert_array_equal(masks, fits[1].training.targets)
     assert (masks != source.targets).any()
     seen = built.parts.frozen.predict_on_batch(images)
     for ours, theirs in zip(inputs[1], seen, strict=True):
@@ -185,7 +208,7 @@ def test_augmented_passes_come_again_with_the_masks_that_belong_to_them(
 
 def test_new_images_in_every_epoch_are_the_rule_where_there_is_augmentation() -> None:
     built = Built(SimpleNamespace(augmentation=object()), None, 32, [])
-    assert make_reuse(built, STUDY, Link(print, lambda: False)) is None
+    assert make_reuse(built, STUDY, Batching(32, 1), Link(print, lambda: False)) is None
 
 
 def test_a_pass_is_a_function_of_recipe_seed_and_number() -> None:

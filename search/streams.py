@@ -1,0 +1,152 @@
+"""Batches that are read while the device trains: of arrays, in the order of an epoch.
+
+Nothing is copied but the batches: images and features stay in their memory maps, which
+all workers share. On TensorFlow a `tf.data` pipeline reads ahead; it is built once and
+serves every epoch. Other backends get a `PyDataset` of the same batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.accumulation import part_slices
+
+Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
+Arrays = tuple[Inputs, NDArray[Any]]
+BLOCK_BYTES = 4 * 2**20
+MOST_STEPS_READ = 32
+
+
+@dataclass
+class Stream:
+    """Arrays as batches; what Keras' `fit` takes is `source`.
+
+    Attributes:
+        inputs: array, or several in a tuple; a row is an image.
+        targets: of as many rows.
+        slices: of the order, one a training step.
+        rows: the order of the next epoch; None = as they lie.
+    """
+
+    inputs: Inputs
+    targets: NDArray[Any]
+    slices: Sequence[slice]
+    rows: NDArray[np.intp] | None = None
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def batch(self, step: int) -> tuple[Any, NDArray[Any]]:
+        """Return the inputs and targets of a step."""
+        return self.taken(self.rows_of(self.slices[step : step + 1]))
+
+    def rows_of(self, steps: Sequence[slice]) -> NDArray[np.intp]:
+        """Return the rows of some steps, one after the other."""
+        places = np.concatenate([np.arange(s.start, s.stop) for s in steps])
+        return places if self.rows is None else self.rows[places]
+
+    def taken(self, rows: NDArray[np.intp]) -> tuple[Any, NDArray[Any]]:
+        """Return inputs and targets of rows, floating-point ones in float32."""
+        if isinstance(self.inputs, tuple):
+            inputs: Any = tuple(single(array[rows]) for array in self.inputs)
+        else:
+            inputs = single(self.inputs[rows])
+        return inputs, single(self.targets[rows])
+
+    @cached_property
+    def source(self) -> Any:
+        """Return the batches as a data set of Keras; it reads `rows` as it goes."""
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            return pipeline(self)
+
+        class Batches(keras.utils.PyDataset):
+            """The batches of a stream."""
+
+            def __len__(batches) -> int:  # noqa: N805
+                return len(self)
+
+            def __getitem__(batches, step: int) -> tuple[Any, Any]:  # noqa: N805
+                return self.batch(step)
+
+        return Batches()
+
+
+def stream_of(
+    arrays: Arrays, batch_size: int, parts: int = 1, count: int | None = None
+) -> Stream:
+    """Return arrays as batches.
+
+    Args:
+        parts: training steps to a batch.
+        count: rows of an epoch; None = all.
+    """
+    inputs, targets = arrays
+    length = len(targets) if count is None else count
+    return Stream(inputs, targets, part_slices(length, batch_size, parts))
+
+
+def single(array: NDArray[Any]) -> NDArray[Any]:
+    """Return floating-point numbers as float32, others as they are."""
+    if np.issubdtype(array.dtype, np.floating):
+        return np.asarray(array, np.float32)
+    return np.asarray(array)
+
+
+def pipeline(stream: Stream) -> Any:
+    """Return a `tf.data.Dataset` of a stream's batches; the last may be smaller.
+
+    Python is entered once for many steps: for each it would cost as much as a small
+    network takes to train on a batch.
+    """
+    import tensorflow as tf
+
+    inputs, targets = stream.batch(0)
+    examples = [*listed(inputs), targets]
+    types = [tf.as_dtype(example.dtype) for example in examples]
+    blocks = blocks_of(stream.slices, sum(example.nbytes for example in examples))
+
+    def read(number: NDArray[Any]) -> list[NDArray[Any]]:
+        steps = blocks[int(number)]
+        inputs, targets = stream.taken(stream.rows_of(steps))
+        shape = len(steps), -1
+        arrays = [*listed(inputs), targets]
+        return [array.reshape(*shape, *array.shape[1:]) for array in arrays]
+
+    def load(number: Any) -> tuple[Any, ...]:
+        tensors = tf.numpy_function(read, [number], types)
+        for tensor, example in zip(tensors, examples, strict=True):
+            tensor.set_shape((None, None, *example.shape[1:]))
+        return tuple(tensors)
+
+    def nested(*tensors: Any) -> tuple[Any, Any]:
+        *some, answers = tensors
+        return (tuple(some) if isinstance(inputs, tuple) else some[0]), answers
+
+    numbers = tf.data.Dataset.range(len(blocks))
+    read_ahead = numbers.map(load).prefetch(1)
+    batches = read_ahead.flat_map(
+        lambda *tensors: tf.data.Dataset.from_tensor_slices(tensors)
+    )
+    known = tf.data.experimental.assert_cardinality(len(stream))
+    return batches.map(nested).apply(known)
+
+
+def blocks_of(slices: Sequence[slice], batch_bytes: int) -> list[list[slice]]:
+    """Return the steps in runs that are read at once: alike, and not too large."""
+    most = max(1, min(MOST_STEPS_READ, BLOCK_BYTES // max(1, batch_bytes)))
+    blocks: list[list[slice]] = []
+    for _, alike in groupby(slices, lambda part: part.stop - part.start):
+        steps = list(alike)
+        blocks += [steps[first : first + most] for first in range(0, len(steps), most)]
+    return blocks
+
+
+def listed(inputs: Any) -> list[NDArray[Any]]:
+    return list(inputs) if isinstance(inputs, tuple) else [inputs]
