@@ -32,6 +32,7 @@ from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
 from search.events import EventWriter, resources_of
 from search.feeds import Fit, StoppedError, make_feed
+from search.fused_updates import fuse_updates
 from search.leases import check_lease
 from search.limits import (
     check_latency,
@@ -91,6 +92,7 @@ def build_model(order: Order, hypermodel: Any, parts: int = 1) -> Any:
     finally:
         keras.config.set_dtype_policy(usual)
     check_size(model, study)
+    fuse_updates(model.optimizer)
     if parts > 1:
         accumulate(model.optimizer, parts)
     model.optimizer.build(model.trainable_variables)
