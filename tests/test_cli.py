@@ -367,6 +367,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listing.split()]
 
 
+def workers(driver: int) -> list[int]:
+    """Return the workers of a driver: what its nursery has forked."""
+    return [worker for nursery in children(driver) for worker in children(nursery)]
+
+
 def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     tmp_path: Path,
 ) -> None:
@@ -379,9 +384,9 @@ def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     last = tmp_path / "results" / "killed" / "work" / "trials" / "0000" / "last.npz"
     driver = subprocess.Popen(search, cwd=tmp_path)
     wait_for(last.exists)
-    (worker,) = children(driver.pid)
+    (worker,) = workers(driver.pid)
     os.kill(worker, signal.SIGKILL)  # the driver replaces it
-    wait_for(lambda: children(driver.pid) not in ([worker], []))
+    wait_for(lambda: workers(driver.pid) not in ([worker], []))
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     subprocess.run(search, cwd=tmp_path, check=True)
