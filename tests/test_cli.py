@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from local_cluster import children
 from PIL import Image
 
 from search.checkpoints import read_standing
@@ -360,11 +361,6 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def children(pid: int) -> list[int]:
-    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listing.split()]
 
 
 def workers(driver: int) -> list[int]:
