@@ -60,6 +60,7 @@ def begin(
     data_dir: Path | None,
     say: Callable[[str], None],
     have_gpus: bool | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Beginning:
     """Check a study, prepare its data and declare its space; records nothing.
 
@@ -67,6 +68,7 @@ def begin(
 
     Args:
         have_gpus: whether workers get GPUs; None = where this machine has any.
+        meanwhile: called before Keras is imported, when all but the space is checked.
 
     Raises:
         InputError: the input cannot be used; nothing has been written then.
@@ -74,6 +76,8 @@ def begin(
     study = with_data_dir(check_study(study), data_dir)
     study = replace(study, precision=precision_of(study, paths))
     data = prepared_data(study, data_dir, say)
+    if meanwhile is not None:
+        meanwhile()
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     space = declare_space(hypermodel, study.fixed)

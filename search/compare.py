@@ -155,7 +155,7 @@ def compare(
     check_question(vary, path, seeds)
     check_start(start, path)
     crew = Workers(workers, cluster=cluster)
-    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
+    begun = begin(study, paths, data_dir, console.print, crew.have_gpus(), crew.expect)
     trials = read_records(paths.trials, Trial)
     has_best = any(trial.score is not None for trial in trials)
     origin = origin or ("best" if has_best or path else "default")

@@ -15,6 +15,7 @@ from search.orders import Executor
 from search.ray_connection import RayOptions
 from search.ray_executor import RayExecutor
 from search.ray_nodes import gpus_in, places_in
+from search.starting import start_nursery
 from search.worker_processes import WorkerProcesses
 
 
@@ -54,6 +55,11 @@ class Workers:
         if self.cluster is not None:
             return gpus_in(self.cluster) > 0
         return bool(gpus())
+
+    def expect(self) -> None:
+        """Let what worker processes here import be imported from now on."""
+        if self.cluster is None and self.number() > 0:
+            start_nursery()
 
 
 def make_executor(

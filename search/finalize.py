@@ -83,6 +83,7 @@ def finalize(
         return recorded_ensemble(paths)
     crew = Workers(workers, cluster=cluster)
     crew.number()  # an unreachable cluster is told before any work
+    crew.expect()
     data = prepared_data(study, data_dir, say=console.print)
     refuse_other_data(paths, data)
     copies = refuse_copies(data)

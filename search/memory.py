@@ -29,13 +29,30 @@ def memory_share(workers: int, total: int) -> int:
 def memory_of(pid: int) -> int:
     """Return the bytes a process holds of its own; 0 where it is gone.
 
-    Mapped files (the prepared data) are shared by all workers and not counted.
+    What would be free without it: neither mapped files (the prepared data), which all
+    workers share, nor what it still shares with the process it was forked from. Linux
+    tells the latter in some milliseconds; elsewhere there are no forks.
     """
+    most = most_memory_of(pid)
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = {line.split()[0]: int(line.split()[1]) for line in lines}
+        return min(most, 1024 * (sizes["Private_Dirty:"] + sizes["Swap:"]))
+    return most
+
+
+def most_memory_of(pid: int) -> int:
+    """Return what a process holds at most of its own, in microseconds."""
     try:
         info = psutil.Process(pid).memory_info()
     except psutil.Error:
         return 0
     return int(info.rss - getattr(info, "shared", 0))
+
+
+def holds_more(pid: int, limit: int) -> bool:
+    """Return whether a process holds more than `limit` bytes of its own."""
+    return most_memory_of(pid) > limit and memory_of(pid) > limit
 
 
 def peak_gpu_memory() -> int | None:

@@ -18,6 +18,7 @@ from search.devices import CORES
 from search.environment import version
 from search.memory import machine_memory, memory_share
 from search.orders import Order, Progress, from_line, to_line
+from search.processes import module_command
 from search.shared_files import Sights, unseen
 from search.worker_processes import WorkerProcesses
 
@@ -82,6 +83,8 @@ class NodeWorker:
             or memory_share(places_here(cpus, gpus), machine_memory()),
             per_gpu=int(1 / gpus + 1e-6) if gpus else 1,
             say=self._notes.append,
+            # One worker an actor: a nursery would be as large, and serve only it.
+            command=module_command("worker"),
         )
         self._asked = time.monotonic()
         threading.Thread(target=self._end_as_orphan, daemon=True).start()

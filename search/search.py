@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -69,7 +69,7 @@ def search(
     wall = WallTime(study.budget_seconds)
     console = console or Console(stderr=True, quiet=True)
     crew = Workers(*by_rule(workers, trials_per_gpu), worker_memory, cluster)
-    begun, told = prepare_search(study, paths, data_dir, crew, console)
+    begun, told = prepare_search(study, paths, data_dir, crew, console, crew.expect)
     study, space = begun.study, begun.space
     check_folders(paths)
     with only_driver(paths):
@@ -112,11 +112,17 @@ def prepare_search(
     data_dir: Path | None,
     crew: Workers,
     console: Console,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Beginning, WarmStart]:
-    """Check everything a search needs, and read what it starts from."""
+    """Check everything a search needs, and read what it starts from.
+
+    Args:
+        meanwhile: as of `begin`.
+    """
     check_tuner(study.tuner)
     check_tellable(study)
-    begun = begin(study, paths, data_dir, console.print, crew.have_gpus())
+    have_gpus = crew.have_gpus()
+    begun = begin(study, paths, data_dir, console.print, have_gpus, meanwhile)
     told = warm_start(begun.study, paths, begun.space, begun.baselines)
     for note in told.notes:
         console.print(note, highlight=False)

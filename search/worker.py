@@ -14,6 +14,7 @@ from search.continuing import train
 from search.failures import failed_outcome
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
 from search.predictions import predict_split
+from search.preloading import preload
 from search.processes import die_with_parent
 from search.pulse import Pulse, silent
 from search.supervision import SILENCE_SECONDS
@@ -71,12 +72,16 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         answers.flush()
 
     threading.Thread(target=listen, daemon=True).start()
+    is_loaded = False
     while True:
         with arrived:
             arrived.wait_for(lambda: bool(inbox))
             order = inbox.pop(0)
         pulse = beating(order.order_id, answer)
         pulse("loading")
+        if not is_loaded:  # after the first order: one that never comes costs nothing
+            preload()
+            is_loaded = True
         answer(run_order(order, answer, stopped.is_set, pulse))
 
 

@@ -2,20 +2,20 @@
 
 import contextlib
 import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import IO
 
 from search.devices import worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
-from search.memory import kernel_kills, memory_of
+from search.memory import holds_more, kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
-from search.processes import module_command, module_environment
+from search.starting import WorkerProcess, start_worker
 from search.supervision import (
     allowed_silence,
     cause_of_end,
@@ -49,7 +49,7 @@ class Place:
     """
 
     number: int
-    process: subprocess.Popen[str] | None = None
+    process: WorkerProcess | None = None
     order: Order | None = None
     orders_done: int = 0
     epoch: int = 0
@@ -113,7 +113,7 @@ class WorkerProcesses:
         self._per_gpu = per_gpu
         self._say = say
         self._patience = patience
-        self._command = list(command) or module_command("worker")
+        self._command = command
         self._places = [Place(number) for number in range(capacity)]
         self._messages: queue.Queue[Message] = queue.Queue()
         self._looked = time.monotonic()
@@ -190,7 +190,7 @@ class WorkerProcesses:
         """Return why a worker must not go on, or None."""
         assert place.process is not None
         limit = self._memory_limit
-        if limit is not None and memory_of(place.process.pid) > limit:
+        if limit is not None and holds_more(place.process.pid, limit):
             return OUT_OF_MEMORY
         if place.order is None:
             return None
@@ -236,17 +236,7 @@ class WorkerProcesses:
     def _start(self, place: Place) -> None:
         environment = worker_environment(place.number, self.capacity, self._per_gpu)
         with open_log(self._log(place)) as log:
-            # A session of its own: Ctrl-C is for the driver, which asks workers to
-            # end after their epoch.
-            place.process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=module_environment(environment),
-                start_new_session=True,
-            )
+            place.process = start_worker(environment, log, self._command)
         place.orders_done, place.ended_for, place.known = 0, None, []
         place.kernel_kills = kernel_kills()
         process, stdout = place.process, place.process.stdout
@@ -293,14 +283,14 @@ class WorkerProcesses:
         hang_up(process)
 
 
-def hang_up(process: subprocess.Popen[str]) -> int:
+def hang_up(process: WorkerProcess) -> int:
     """Close a worker's orders, which ends it, and return its exit status."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):  # it died with an order half read
         process.stdin.close()
     try:
         return process.wait(timeout=SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
         return process.wait()
 

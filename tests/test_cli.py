@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from local_cluster import children
 from PIL import Image
 
 from search.checkpoints import read_standing
@@ -362,9 +363,9 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def children(pid: int) -> list[int]:
-    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listing.split()]
+def workers(driver: int) -> list[int]:
+    """Return the workers of a driver: what its nursery has forked."""
+    return [worker for nursery in children(driver) for worker in children(nursery)]
 
 
 def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
@@ -379,9 +380,9 @@ def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     last = tmp_path / "results" / "killed" / "work" / "trials" / "0000" / "last.npz"
     driver = subprocess.Popen(search, cwd=tmp_path)
     wait_for(last.exists)
-    (worker,) = children(driver.pid)
+    (worker,) = workers(driver.pid)
     os.kill(worker, signal.SIGKILL)  # the driver replaces it
-    wait_for(lambda: children(driver.pid) not in ([worker], []))
+    wait_for(lambda: workers(driver.pid) not in ([worker], []))
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     subprocess.run(search, cwd=tmp_path, check=True)

@@ -11,10 +11,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import searches
@@ -39,10 +38,10 @@ networks: list[type[LightModel]] = [LightModel]
 
 
 class ForkedWorker:
-    """Stands for the `subprocess.Popen` of a worker."""
+    """Stands for `search.starting.start_worker`."""
 
     def __init__(
-        self, command: Any, *, stderr: Any, env: Mapping[str, str], **options: Any
+        self, env: Mapping[str, str], stderr: Any, command: Sequence[str] = ()
     ) -> None:
         orders, self_orders = os.pipe()
         self_answers, answers = os.pipe()
@@ -119,11 +118,7 @@ def start(folder: Path, name: str, **changes: Any) -> int:
 
 def fork_workers() -> None:
     """Let workers be forks of this process from now on."""
-    worker_processes.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-        Popen=ForkedWorker,
-        PIPE=subprocess.PIPE,
-        TimeoutExpired=subprocess.TimeoutExpired,
-    )
+    worker_processes.start_worker = ForkedWorker  # type: ignore[attr-defined]
 
 
 def drive(folder: Path, study: Study) -> None:

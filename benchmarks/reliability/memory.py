@@ -68,8 +68,9 @@ def sampled(folder: Path, name: str, pid: int) -> dict[str, int]:
     """Return sizes now, in bytes, and how many trials have ended."""
     paths = study_paths(name, folder / "results", folder / "tensorboard_logs")
     trials = searches.table(folder / "results" / name)
-    try:
-        workers = psutil.Process(pid).children()
+    try:  # forked by the driver itself, or by its nursery
+        below = psutil.Process(pid).children(recursive=True)
+        workers = [process for process in below if not process.children()]
     except psutil.Error:
         workers = []
     files = [

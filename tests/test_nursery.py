@@ -1,0 +1,325 @@
+"""Workers that are forked: the same as others, and nothing of them stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from test_training import VALUES
+
+from search import starting
+from search.datasets import prepare
+from search.devices import worker_environment
+from search.memory import holds_more, memory_of, most_memory_of
+from search.orders import Order, Outcome, Progress
+from search.processes import module_command
+from search.starting import ForkedWorker, WorkerProcess, start_worker
+from search.studies import Study
+from search.worker_processes import WorkerProcesses, hang_up
+
+pytestmark = pytest.mark.skipif(not starting.CAN_FORK, reason="needs Linux")
+ROOT = Path(__file__).parents[1]
+# In the environment of what a test starts, and of what that starts.
+MARK = "MARK_OF_TEST"
+
+
+def order(folder: Path, epochs: int = 2, **changes: object) -> Order:
+    study = Study("tiny", "classification", "shapes", "convnet", limit_train=64)
+    data = prepare("shapes", task="classification", image_size=32)
+    return Order(
+        order_id="0000",
+        job="train",
+        study={**asdict(study), **changes},
+        data_folder=str(data.folder),
+        folder=str(folder),
+        logs=str(folder / "logs"),
+        values=VALUES,
+        seed=0,
+        epochs=epochs,
+        length=epochs,
+    )
+
+
+def workers(tmp_path: Path, is_forked: bool = True) -> WorkerProcesses:
+    return WorkerProcesses(
+        1,
+        tmp_path / "worker_logs",
+        memory_limit=None,
+        per_gpu=1,
+        say=str,
+        command=() if is_forked else module_command("worker"),
+    )
+
+
+def outcome_of(
+    executor: WorkerProcesses, report: Callable[[Progress], None] = lambda _: None
+) -> Outcome:
+    while True:
+        outcome = executor.wait(report)
+        if outcome is not None:
+            return outcome
+
+
+def carried_out(tmp_path: Path, *orders: Order) -> list[Outcome]:
+    """Carry out an order in a forked worker, and one in another, at the same time."""
+    executors = [workers(tmp_path / str(way), way) for way in (True, False)]
+    for executor, given in zip(executors, orders, strict=True):
+        executor.submit(given)
+    kinds = [isinstance(e._places[0].process, ForkedWorker) for e in executors]
+    assert kinds == [True, False]
+    outcomes = [outcome_of(executor) for executor in executors]
+    for executor in executors:
+        executor.close()
+    return outcomes
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_forked_worker_trains_the_same_bit_for_bit(tmp_path: Path) -> None:
+    given = [order(tmp_path / "forked"), order(tmp_path / "started")]
+    forked, started = carried_out(tmp_path, *given)
+    assert forked.state == "COMPLETED", forked.traceback
+    assert forked.history == started.history
+    for name in ("last.npz", "best.npz"):
+        a, b = (np.load(Path(each.folder) / name) for each in given)
+        arrays = [key for key in a.files if a[key].dtype.kind == "f"]
+        assert set(a.files) == set(b.files) and len(arrays) > 20
+        assert all(np.array_equal(a[key], b[key]) for key in arrays)
+
+
+# What a process is, beside what it computes.
+TELLING = """
+import gc, json, os, signal, sys
+import threadpoolctl
+
+def kind(descriptor):
+    target = os.readlink(f"/proc/self/fd/{descriptor}")
+    return target.partition(":")[0] if target.startswith(("pipe", "sock")) else target
+
+descriptors = [n for n in range(1000) if os.path.exists(f"/proc/self/fd/{n}")]
+told = {
+    "environment": dict(os.environ),
+    "folder": os.getcwd(),
+    "path": sys.path[1:],
+    "session": os.getsid(0) == os.getpid(),
+    "signals": [str(signal.getsignal(n)) for n in signal.valid_signals()],
+    "blocked": [int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
+    "descriptors": sorted(map(kind, descriptors)),
+    "pools": sorted({p["num_threads"] for p in threadpoolctl.threadpool_info()}),
+    "collects": gc.isenabled(),
+    "frozen": gc.get_freeze_count() > 100_000,
+}
+with open("told.json", "w") as file:
+    json.dump(told, file, indent=1, sort_keys=True)
+raise ValueError("told")
+"""
+
+
+def test_a_forked_worker_is_what_a_new_process_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environment, folder, session, signals, descriptors and threads."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    told = []
+    for way in (True, False):
+        folder = tmp_path / ("forked" if way else "started")
+        folder.mkdir()
+        (folder / "telling.py").write_text(TELLING)
+        monkeypatch.chdir(folder)
+        # A variable that no import reads: the nursery is not replaced for it.
+        monkeypatch.setenv("ONLY_HERE", str(folder))
+        other = start_worker(worker_environment(0, 1), sys.__stderr__)
+        executor = workers(tmp_path, way)
+        executor.submit(order(folder / "x", hypermodel="telling:Model"))
+        outcome = outcome_of(executor)
+        assert outcome.message and "told" in outcome.message
+        executor.close()
+        end(other)
+        text = (folder / "told.json").read_text()
+        told.append(text.replace(str(folder), "FOLDER"))
+    assert '"ONLY_HERE": "FOLDER"' in told[0]
+    assert '"CUDA_VISIBLE_DEVICES": "0"' in told[0]
+    assert '"frozen": true' in told[0]
+    assert told[0] == told[1]
+
+
+def end(process: WorkerProcess) -> int:
+    status = hang_up(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    return status
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
+    with (tmp_path / "log").open("w") as log:
+        process = start_worker(worker_environment(0, 2), log)
+    assert isinstance(process, ForkedWorker)
+    yield process
+    end(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGINT])
+def test_the_exit_status_of_a_worker_arrives(
+    worker: WorkerProcess, number: signal.Signals
+) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(0.01)
+    os.kill(worker.pid, number)
+    assert worker.wait(30) == worker.wait() == -number
+    worker.kill()  # of what has ended nothing comes
+
+
+def test_a_worker_ends_with_its_orders_though_others_were_forked_later(
+    worker: WorkerProcess, tmp_path: Path
+) -> None:
+    with (tmp_path / "other").open("w") as log:
+        later = start_worker(worker_environment(1, 2), log)
+    assert worker.stdin is not None
+    worker.stdin.close()
+    assert worker.wait(30) == 0
+    wait_until(lambda: not psutil.pid_exists(worker.pid))  # nor is it a zombie
+    with pytest.raises(subprocess.TimeoutExpired):
+        later.wait(0.01)
+    later.kill()
+    assert end(later) == -signal.SIGKILL
+
+
+def test_a_worker_holds_only_what_it_does_not_share(worker: WorkerProcess) -> None:
+    assert most_memory_of(worker.pid) > 200e6 > 100e6 > memory_of(worker.pid) > 0
+    assert not holds_more(worker.pid, 100_000_000)
+    assert holds_more(worker.pid, 1000)
+
+
+def test_a_training_goes_on_when_the_nursery_is_killed(tmp_path: Path) -> None:
+    executor = workers(tmp_path)
+    executor.submit(order(tmp_path / "killed", epochs=3))
+    nurseries = []
+
+    def strike(progress: Progress) -> None:
+        process = executor._places[0].process
+        assert isinstance(process, ForkedWorker)
+        nurseries.append(psutil.Process(process.pid).ppid())
+        if progress.epoch == 1:
+            os.kill(nurseries[0], signal.SIGKILL)
+
+    outcome = outcome_of(executor, strike)
+    executor.close()
+    assert outcome.state == "COMPLETED"
+    assert "killed from outside in epoch 2 (SIGKILL)" in outcome.notes[0]
+    assert len(nurseries) == 3 and nurseries[0] != nurseries[1] == nurseries[2]
+
+
+def test_without_a_nursery_workers_are_started_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def command(module: str) -> list[str]:
+        commands.append(module)
+        return [sys.executable, "-c", ""] if module == "nursery" else whole(module)
+
+    whole = module_command
+    monkeypatch.setattr(starting, "_nursery", None)
+    monkeypatch.setattr(starting, "_is_hopeless", False)
+    monkeypatch.setattr(starting, "module_command", command)
+    for _ in range(2):
+        process = start_worker(worker_environment(0, 1), sys.__stderr__)
+        assert isinstance(process, subprocess.Popen)
+        assert end(process) == 0
+    assert commands == ["nursery", "worker", "worker"]
+
+
+def test_other_variables_of_an_import_need_another_nursery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starting, "_nursery", None)
+    starting.start_nursery()
+    first = starting._nursery
+    starting.start_nursery()
+    assert starting._nursery is first
+    monkeypatch.setenv("KERAS_BACKEND", "another")
+    starting.start_nursery()
+    assert starting._nursery is not first
+
+
+DRIVER = """
+import sys
+from search.devices import worker_environment
+from search.starting import start_nursery, start_worker
+
+start_nursery()
+print("began", flush=True)
+if sys.argv[1] != "at once":
+    process = start_worker(worker_environment(0, 1), sys.stderr)
+    print(process.pid, flush=True)
+if sys.argv[1] != "end":
+    sys.stdin.read()
+"""
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the living processes with a mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != "zombie":
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("way", ["at once", "later", "stopped", "end"])
+def test_nothing_is_left_of_a_driver(tmp_path: Path, way: str) -> None:
+    """Killed while the nursery imports or later, its worker stopped; or at its end."""
+    mark = str(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, way],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, MARK: mark},
+        text=True,
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "began\n"
+        wait_until(lambda: len(marked(mark)) >= 2 or driver.poll() is not None)
+        if way in ("later", "stopped"):
+            worker = int(driver.stdout.readline())
+            assert worker in [process.pid for process in marked(mark)]
+            if way == "stopped":
+                wait_until(lambda: os.getsid(worker) == worker)  # it has settled
+                os.kill(worker, signal.SIGSTOP)
+        if way == "end":
+            assert driver.wait(60) == 0
+        driver.kill()
+    wait_until(lambda: not marked(mark))
+
+
+def test_bad_input_leaves_no_nursery(tmp_path: Path) -> None:
+    """The space is checked while the nursery imports."""
+    mark = str(tmp_path)
+    asked = ["search", "shapes-convnet", "--fix", "learning_rat=1", "--workers", "1"]
+    result = subprocess.run(
+        [sys.executable, "-m", "search", *asked],
+        cwd=tmp_path,
+        env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert marked(mark) == []
