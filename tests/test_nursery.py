@@ -198,7 +198,7 @@ def test_a_worker_ends_with_its_orders_though_others_were_forked_later(
 
 
 def test_a_worker_holds_only_what_it_does_not_share(worker: WorkerProcess) -> None:
-    assert most_memory_of(worker.pid) > 200e6 > 100e6 > memory_of(worker.pid) > 0
+    assert most_memory_of(worker.pid) > 3 * memory_of(worker.pid) > 0
     assert not holds_more(worker.pid, 100_000_000)
     assert holds_more(worker.pid, 1000)
 
