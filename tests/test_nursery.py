@@ -132,6 +132,7 @@ def test_a_forked_worker_is_what_a_new_process_is(
 ) -> None:
     """Its environment, folder, session, signals, descriptors and threads."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    end(start_worker(worker_environment(0, 1), sys.__stderr__))  # nursery elsewhere
     told = []
     for way in (True, False):
         folder = tmp_path / ("forked" if way else "started")
