@@ -132,6 +132,7 @@ def test_a_forked_worker_is_what_a_new_process_is(
 ) -> None:
     """Its environment, folder, session, signals, descriptors and threads."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    end(start_worker(worker_environment(0, 1), sys.__stderr__))  # nursery elsewhere
     told = []
     for way in (True, False):
         folder = tmp_path / ("forked" if way else "started")
@@ -198,7 +199,7 @@ def test_a_worker_ends_with_its_orders_though_others_were_forked_later(
 
 
 def test_a_worker_holds_only_what_it_does_not_share(worker: WorkerProcess) -> None:
-    assert most_memory_of(worker.pid) > 200e6 > 100e6 > memory_of(worker.pid) > 0
+    assert most_memory_of(worker.pid) > 3 * memory_of(worker.pid) > 0
     assert not holds_more(worker.pid, 100_000_000)
     assert holds_more(worker.pid, 1000)
 
