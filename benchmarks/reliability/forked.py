@@ -19,7 +19,7 @@ from typing import Any
 import searches
 from light_network import LightModel
 
-from search import training, worker, worker_processes
+from search import streams, training, worker, worker_processes
 from search.backend import load_keras
 from search.datasets import prepare
 from search.driver import Driver
@@ -85,6 +85,7 @@ def run_worker(orders: int, answers: int, log: int, env: Mapping[str, str]) -> N
     sys.stdin = os.fdopen(0)
     if os.environ.get(LIGHT):
         training.build_model = lambda order, *unused: networks[-1](order)
+        streams.pipeline = lambda stream: stream  # it starts TensorFlow
     try:
         worker.main()
     finally:

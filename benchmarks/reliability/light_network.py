@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.streams import Stream
+
 CLASSES = 10
 POOL = 8
 
@@ -54,23 +56,24 @@ class LightModel:
 
     def fit(
         self,
-        x: NDArray[Any],
-        y: NDArray[Any],
+        source: Stream,
         *,
-        batch_size: int,
-        validation_data: Any,
+        validation_data: Stream,
         callbacks: list[Any],
         **unused: Any,
     ) -> Any:
         """Train an epoch and return what Keras would."""
         losses = []
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            losses.append(self.step(features(x[rows]), np.ravel(y[rows])))
-            callbacks[0].on_train_batch_end(start, {"loss": losses[-1]})
-        images, labels = validation_data
-        guesses = np.argmax(features(images) @ self.weights.value, axis=-1)
-        accuracy = float(np.mean(guesses == np.ravel(labels)))
+        for step in range(len(source)):
+            images, labels = source.batch(step)
+            losses.append(self.step(features(images), np.ravel(labels)))
+            callbacks[0].on_train_batch_end(step, {"loss": losses[-1]})
+        right = []
+        for step in range(len(validation_data)):
+            images, labels = validation_data.batch(step)
+            guesses = np.argmax(features(images) @ self.weights.value, axis=-1)
+            right.append(guesses == np.ravel(labels))
+        accuracy = float(np.mean(np.concatenate(right)))
         history = {"loss": [float(np.mean(losses))], "val_accuracy": [accuracy]}
         return SimpleNamespace(history=history)
 
