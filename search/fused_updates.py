@@ -50,6 +50,9 @@ def fused_class(optimizer: Any) -> type | None:
         """Keras' Adam by one kernel."""
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if isinstance(gradient, tf.IndexedSlices):  # of an embedding: rows only
+                super().update_step(gradient, variable, learning_rate)
+                return
             place = self._get_variable_index(variable)
             step = tf.cast(self.iterations + 1, variable.dtype)
             tf.raw_ops.ResourceApplyAdam(
@@ -69,6 +72,9 @@ def fused_class(optimizer: Any) -> type | None:
         """Keras' SGD with momentum by one kernel."""
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if isinstance(gradient, tf.IndexedSlices):  # of an embedding: rows only
+                super().update_step(gradient, variable, learning_rate)
+                return
             place = self._get_variable_index(variable)
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=variable.handle,

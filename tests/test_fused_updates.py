@@ -65,6 +65,23 @@ def test_a_fused_update_is_the_update_of_keras(name: str) -> None:
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_the_gradient_of_an_embedding_is_applied_as_by_keras(name: str) -> None:
+    tables = []
+    for is_fused in (False, True):
+        keras.utils.set_random_seed(0)
+        table = keras.layers.Embedding(7, 2)
+        model = keras.Sequential([keras.Input((1,)), table, keras.layers.Flatten()])
+        optimizer = MAKERS[name](model)
+        if is_fused:
+            fuse_updates(optimizer)
+        model.compile(optimizer, "mse")
+        rows = np.arange(48)[:, None] % 5
+        model.fit(rows, TARGETS, batch_size=16, shuffle=False, verbose=0)
+        tables.append(np.asarray(table.embeddings))
+    np.testing.assert_allclose(tables[1], tables[0], rtol=1e-5, atol=1e-6)
+
+
 def test_what_has_no_kernel_stays_as_it_is() -> None:
     class Own(keras.optimizers.Adam):
         def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
