@@ -168,8 +168,11 @@ def table(runs: list[Any]) -> str:
     lines = [head]
     for name, case in CASES.items():
         own = [r for r in runs if r["case"] == name and r["workers"] is None]
-        for trials in sorted({run["asked_trials"] or case.trials for run in own}):
-            alike = [r for r in own if (r["asked_trials"] or case.trials) == trials]
+        kinds = [(r["asked_trials"] or case.trials, r.get("commit")) for r in own]
+        for kind in dict.fromkeys(kinds):  # other code is another line
+            alike = [
+                r for r, own_kind in zip(own, kinds, strict=True) if own_kind == kind
+            ]
             lines.append(row(case, alike))
     return "\n".join(lines)
 
