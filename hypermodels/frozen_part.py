@@ -127,9 +127,7 @@ def smallest(tensor: Any, origin: dict[int, Any]) -> Any:
         inputs = listed(operation.input)
         if getattr(operation, "variables", []) or len(inputs) != 1:
             break
-        is_reshaped = isinstance(
-            operation, (keras.layers.Flatten, keras.layers.Reshape)
-        )
+        is_reshaped = isinstance(operation, RESHAPING)
         if not is_reshaped and values_in(inputs[0]) >= values_in(tensor):
             break
         tensor = inputs[0]

@@ -66,14 +66,16 @@ class Stream:
         if keras.backend.backend() == "tensorflow":
             return pipeline(self)
 
+        stream = self
+
         class Batches(keras.utils.PyDataset):
             """The batches of a stream."""
 
-            def __len__(batches) -> int:  # noqa: N805
-                return len(self)
+            def __len__(self) -> int:
+                return len(stream)
 
-            def __getitem__(batches, step: int) -> tuple[Any, Any]:  # noqa: N805
-                return self.batch(step)
+            def __getitem__(self, step: int) -> tuple[Any, Any]:
+                return stream.batch(step)
 
         return Batches()
 
