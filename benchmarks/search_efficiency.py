@@ -36,7 +36,7 @@ MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
 SEEDS, LONG_SEEDS = 20, 4
 # What failures add, and what the default is ahead of the nearest other tuner, are small
 # differences of two means that chance moves far.
-MORE_SEEDS = 80
+MORE_SEEDS, MORE_LONG_SEEDS = 80, 40
 NEAREST = "optuna-random-sha"
 LONG, SHORT = 100, 30
 DEFAULT = "bohb"
@@ -87,8 +87,11 @@ def all_cells(tables: list[str]) -> Iterator[Cell]:
             if seed >= SEEDS:
                 yield Cell(DEFAULT, table, mapping, seed)
                 yield Cell(NEAREST, table, mapping, seed)
-            if seed < LONG_SEEDS:
+            if seed < MORE_LONG_SEEDS:
                 yield Cell(DEFAULT, table, mapping, seed, equivalents=LONG)
+                if seed >= LONG_SEEDS:
+                    yield Cell(NEAREST, table, mapping, seed, equivalents=LONG)
+            if seed < LONG_SEEDS:
                 for tuner in FOUR_WORKERS:
                     yield Cell(tuner, table, mapping, seed, workers=4)
     for seed in range(SEEDS):
@@ -130,9 +133,14 @@ def read_cache() -> dict[str, dict[str, Any]]:
     return {Cell(**fields_of(record)).key: record for record in records}
 
 
-def forget(tuner: str) -> None:
-    """Drop a tuner's cells: it has changed."""
-    left = [r for r in read_cache().values() if r["tuner"] != tuner]
+def forget(tuner: str, kinds: list[str]) -> None:
+    """Drop a tuner's cells, of these kinds or all: it has changed."""
+    left = [
+        record
+        for record in read_cache().values()
+        if record["tuner"] != tuner
+        or (kinds and Cell(**fields_of(record)).kind not in kinds)
+    ]
     for path in RECORDS.glob("cells*.jsonl"):
         path.unlink()
     lines = "".join(json.dumps(record) + "\n" for record in left)
@@ -168,7 +176,7 @@ def main() -> None:
         "--only", default="", help="only tables with this in their name"
     )
     parser.add_argument(
-        "--again", action="append", default=[], help="forget the cells of a tuner"
+        "--again", action="append", default=[], help="forget a tuner's cells first"
     )
     parser.add_argument(
         "--tuner", action="append", default=[], help="only the cells of a tuner"
@@ -183,7 +191,7 @@ def main() -> None:
     }
     RECORDS.mkdir(exist_ok=True)
     for tuner in options.again:
-        forget(tuner)
+        forget(tuner, options.kind)
     if not options.report:
         run_all(tables, options.tuner, options.kind, options.shard)
     else:

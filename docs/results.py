@@ -145,6 +145,8 @@ def comparison(path: Path) -> list[str]:
 def page(results: Path = RESULTS) -> str:
     """Return the whole page."""
     folders = sorted(path.parent for path in results.glob("*/study.json"))
+    # What `vision-tuner demo` leaves is anyone's own, and not in the repository.
+    folders = [folder for folder in folders if not folder.name.startswith("demo-")]
     rows = {folder: searched(folder) for folder in folders}
     rows = {folder: row for folder, row in rows.items() if row}
     lines = [HEAD.strip(), "", "## Searches", "", SEARCHED.strip(), ""]
@@ -157,7 +159,9 @@ def page(results: Path = RESULTS) -> str:
     ]
     for folder in rows:
         lines += [*(f"    {command}" for command in commands(folder)), ""]
-    compared = sorted(results.glob("*/comparisons/*.json"))
+    compared = [
+        path for folder in folders for path in sorted(folder.glob("comparisons/*.json"))
+    ]
     if compared:
         lines += ["## Comparisons", "", COMPARED.strip(), ""]
     for path in compared:

@@ -43,10 +43,11 @@ def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
 
 
 def tried_again(before: Trial, failed: Trial, is_promotion: bool) -> Trial | None:
-    """Return a failed trial as one that goes on from its checkpoint, once an order.
+    """Return a failed trial as one that goes on from its checkpoint.
 
     A training that was promoted is one of the best so far: to lose it costs more than
-    an epoch that fails twice. A new one is not worth that.
+    an epoch that fails twice. A new one is not worth that. One that gets no further
+    than the last time has failed for good, so that each attempt finishes an epoch.
 
     Args:
         before: the trial as its order was given; it keeps the failure of an order that
@@ -56,10 +57,11 @@ def tried_again(before: Trial, failed: Trial, is_promotion: bool) -> Trial | Non
         None where it has failed for good.
     """
     may_pass = failed.state == "FAILED" and failed.failure in MAY_PASS
-    if not (is_promotion and may_pass) or before.failure in MAY_PASS:
+    is_stuck = before.failure in MAY_PASS and failed.epochs <= before.epochs
+    if not (is_promotion and may_pass) or is_stuck:
         return None
     what = f"{failed.failure} in epoch {failed.epochs + 1}: {failed.message}"
-    notes = [*failed.notes, f"{what}; tried once more"]
+    notes = [*failed.notes, f"{what}; tried again"]
     return replace(failed, state="PAUSED", notes=notes[-MOST_NOTES:])
 
 

@@ -1,4 +1,4 @@
-"""A promoted training that fails is tried once more before its tuner hears of it."""
+"""A promoted training that fails goes on while it gets further."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,19 +58,41 @@ def test_what_fails_once_goes_on_from_its_checkpoint(
     assert [trial.trial_id for trial in noted] == [workers.failed]
     epoch = min(e for (i, e), n in workers.attempts.items() if i == workers.failed)
     assert noted[0].notes == [
-        f"{failure} in epoch {epoch + 1}: worker crashed; tried once more"
+        f"{failure} in epoch {epoch + 1}: worker crashed; tried again"
     ]
     assert [Trial(**vars(t) | {"notes": []}) for t in trials] == whole
 
 
 @pytest.mark.parametrize("tuner", HALVING)
-def test_what_fails_twice_has_failed(tmp_path: Path, tuner: str) -> None:
+def test_what_fails_twice_in_one_epoch_has_failed(tmp_path: Path, tuner: str) -> None:
     workers = failing("crashed", 99)
     trials = driver(tmp_path, study(tuner), workers).search()
     failed = [trial for trial in trials if trial.state == "FAILED"]
     assert [trial.trial_id for trial in failed] == [workers.failed]
     assert failed[0].failure == "crashed"
     assert workers.times == 97
+
+
+@pytest.mark.parametrize("tuner", HALVING)
+def test_what_fails_in_epoch_after_epoch_goes_on(tmp_path: Path, tuner: str) -> None:
+    class EveryEpoch(Fails):
+        """Each attempt of an order to go on crashes in its second epoch."""
+
+        def wait(self, report: Any) -> Outcome:
+            order = self.running[0]
+            done = self.trained.get(order.order_id, 0)
+            if not done or done + 1 == order.epochs:
+                return SimulatedWorkers.wait(self, report)
+            self.running.clear()
+            self.trained[order.order_id] = done + 1
+            outcome = self.outcome(order, "FAILED", done + 1)
+            return Outcome(**vars(outcome) | {"failure": self.failure})
+
+    of = study(tuner)
+    whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
+    trials = driver(tmp_path / "failing", of, EveryEpoch()).search()
+    assert max(len(trial.notes) for trial in trials) >= 2
+    assert [Trial(**vars(t) | {"notes": []}) for t in trials] == whole
 
 
 @pytest.mark.parametrize("failure", ["not finite", "timeout"])
