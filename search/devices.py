@@ -97,6 +97,11 @@ def cores() -> int:
     return int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))
 
 
+def threads() -> int:
+    """Return the threads this process computes with, of those `device_share` gives."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores())
+
+
 def default_workers(per_gpu: int = 1) -> int:
     """Return `per_gpu` workers a GPU, or one a core up to `MOST_CPU_WORKERS`."""
     return per_gpu * len(gpus()) or min(cores(), MOST_CPU_WORKERS)

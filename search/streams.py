@@ -5,6 +5,7 @@ all workers share. On TensorFlow a `tf.data` pipeline reads ahead; it is built o
 serves every epoch. Other backends get a `PyDataset` of the same batches.
 """
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,9 @@ Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
 Arrays = tuple[Inputs, NDArray[Any]]
 BLOCK_BYTES = 4 * 2**20
 MOST_STEPS_READ = 32
+# A larger file does not stay mapped: pages that were read count as held by the process.
+MAPPED_BYTES = 64 * 2**20
+CAN_ADVISE = hasattr(mmap, "MADV_DONTNEED")
 
 
 @dataclass
@@ -53,10 +57,10 @@ class Stream:
     def taken(self, rows: NDArray[np.intp]) -> tuple[Any, NDArray[Any]]:
         """Return inputs and targets of rows, floating-point ones in float32."""
         if isinstance(self.inputs, tuple):
-            inputs: Any = tuple(single(array[rows]) for array in self.inputs)
+            inputs: Any = tuple(read(array, rows) for array in self.inputs)
         else:
-            inputs = single(self.inputs[rows])
-        return inputs, single(self.targets[rows])
+            inputs = read(self.inputs, rows)
+        return inputs, read(self.targets, rows)
 
     @cached_property
     def source(self) -> Any:
@@ -94,11 +98,22 @@ def stream_of(
     return Stream(inputs, targets, part_slices(length, batch_size, parts))
 
 
-def single(array: NDArray[Any]) -> NDArray[Any]:
-    """Return floating-point numbers as float32, others as they are."""
-    if np.issubdtype(array.dtype, np.floating):
-        return np.asarray(array, np.float32)
-    return np.asarray(array)
+def read(array: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Return a copy of rows, floating-point numbers as float32."""
+    taken = np.asarray(array[rows])
+    if array.nbytes > MAPPED_BYTES:
+        let_go(array)
+    if np.issubdtype(taken.dtype, np.floating):
+        return taken.astype(np.float32, copy=False)
+    return taken
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Unmap what was read of a file; it stays in the page cache, to be read again."""
+    mapping = getattr(array, "_mmap", None)
+    is_changed = getattr(array, "mode", None) != "r"
+    if isinstance(mapping, mmap.mmap) and not is_changed and CAN_ADVISE:
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def pipeline(stream: Stream) -> Any:
@@ -114,7 +129,7 @@ def pipeline(stream: Stream) -> Any:
     types = [tf.as_dtype(example.dtype) for example in examples]
     blocks = blocks_of(stream.slices, sum(example.nbytes for example in examples))
 
-    def read(number: NDArray[Any]) -> list[NDArray[Any]]:
+    def read_block(number: NDArray[Any]) -> list[NDArray[Any]]:
         steps = blocks[int(number)]
         inputs, targets = stream.taken(stream.rows_of(steps))
         shape = len(steps), -1
@@ -122,7 +137,7 @@ def pipeline(stream: Stream) -> Any:
         return [array.reshape(*shape, *array.shape[1:]) for array in arrays]
 
     def load(number: Any) -> tuple[Any, ...]:
-        tensors = tf.numpy_function(read, [number], types)
+        tensors = tf.numpy_function(read_block, [number], types)
         for tensor, example in zip(tensors, examples, strict=True):
             tensor.set_shape((None, None, *example.shape[1:]))
         return tuple(tensors)

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import TextIO
 
 from search.continuing import train
+from search.devices import threads
 from search.failures import failed_outcome
+from search.memory import share_arenas
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
 from search.predictions import predict_split
 from search.preloading import preload
@@ -98,6 +100,7 @@ def beating(order_id: str, answer: Callable[[Beat], None]) -> Pulse:
 def main() -> None:
     """Serve on stdin and stdout; what libraries print goes to stderr."""
     die_with_parent()
+    share_arenas(threads())
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr

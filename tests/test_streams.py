@@ -1,5 +1,7 @@
 """Batches of an epoch: which rows they hold, in which order, and what Keras gets."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,3 +78,42 @@ def test_a_pipeline_ends_with_the_error_of_what_it_reads() -> None:
     stream.rows = np.full(11, 99)
     with pytest.raises(Exception, match="99 is out of bounds"):
         batches(stream)
+
+
+def mapped_bytes(path: Path) -> int:
+    """Return how much of a file this process holds in memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    place = next(line for line in lines if line.endswith(str(path)))
+    assert place
+    return 1024 * int(next(x for x in lines if x.startswith("Rss:")).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_file_that_was_read_is_not_held(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    features = np.random.default_rng(0).random((512, 1024), np.float32)
+    path = tmp_path / "features.npy"
+    np.save(path, features)
+    found = np.load(path, mmap_mode="r")
+    stream = stream_of((found, np.arange(512)), 32)
+    np.testing.assert_array_equal(stream.batch(3)[0], features[96:128])
+    assert mapped_bytes(path) > 0  # a small one stays
+    monkeypatch.setattr(streams, "MAPPED_BYTES", 2**20)
+    for _ in range(2):
+        read = np.concatenate([images for images, _ in batches(stream)])
+        np.testing.assert_array_equal(read, features)
+    assert mapped_bytes(path) == 0
+
+
+def test_what_was_written_to_a_private_mapping_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", IMAGES)
+    images = np.load(tmp_path / "images.npy", mmap_mode="c")
+    images[0] = 7
+    monkeypatch.setattr(streams, "MAPPED_BYTES", 0)
+    found = batches(stream_of((images, LABELS), 11)) + batches(
+        stream_of((images, LABELS), 11)
+    )
+    assert all((batch[0] == 7).all() for batch, _ in found)
