@@ -9,10 +9,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from scipy.stats import bootstrap, rankdata, wilcoxon
 
 Record = dict[str, Any]
 SHOWN = (10, 30, 100)
+RESAMPLES = 4000
 # A replay is shown where all tuners have it but these, whose cells come last.
 LATE = ("kt-bayesian", "hyperband", "bayesian", "random")
 LABELS = {
@@ -202,32 +204,56 @@ def failure_lines(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
     bohb = [r for r in records if r["tuner"] == "bohb" and r["workers"] == 1]
     without = regrets([r for r in bohb if not r["failing"]], marks, 30)["bohb"]
     failing = regrets([r for r in bohb if r["failing"]], marks, 30)["bohb"]
-    keys = sorted(set(without) & set(failing))
-    if not keys:
+    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for key in sorted(set(without) & set(failing)):
+        pairs[key[0]].append((without[key], failing[key]))
+    if not pairs:
         return ["Not measured."]
-    tables = sorted({key[0] for key in keys})
-    groups = [("all", keys), *((t, [k for k in keys if k[0] == t]) for t in tables)]
+    tables = {name: np.array(found) for name, found in pairs.items()}
     return [
-        "Regret at 30 full trainings, the same replays with and without crashes;"
-        " p of a difference (Wilcoxon, two-sided).",
+        "Regret at 30 full trainings, the same replays with and without crashes. All is"
+        " the mean of the tables' means; intervals are of replays drawn again from each"
+        " table.",
         "",
-        "| table | without | with crashes | growth | p | replays |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(
-            failure_row(
-                name, [without[k] for k in chosen], [failing[k] for k in chosen]
-            )
-            for name, chosen in groups
-        ),
+        "| table | without | with crashes | growth (95%) | replays |",
+        "| --- | --- | --- | --- | --- |",
+        failure_row("all", list(tables.values())),
+        *(failure_row(name, [found]) for name, found in tables.items()),
     ]
 
 
-def failure_row(name: str, before: Sequence[float], after: Sequence[float]) -> str:
-    """Return a line of the table of failures."""
-    growth = 100 * (np.mean(after) / max(1e-9, float(np.mean(before))) - 1)
-    p = wilcoxon(before, after).pvalue if list(before) != list(after) else 1.0
-    cells = [name, interval(before), interval(after), f"{growth:+.0f}%", f"{p:.2f}"]
-    return f"| {' | '.join(cells)} | {len(before)} |"
+def failure_row(name: str, tables: Sequence[NDArray[np.float64]]) -> str:
+    """Return a line of the table of failures.
+
+    Args:
+        tables: of each table an array of replays × (without, with crashes).
+    """
+    rng = np.random.default_rng(0)
+    drawn = np.array([means_of(tables, rng) for _ in range(RESAMPLES)])
+    before, after = np.mean([table.mean(0) for table in tables], 0)
+    growth = 100 * (drawn[:, 1] / np.maximum(drawn[:, 0], 1e-9) - 1)
+    cells = [
+        name,
+        f"{before:.3f} ({bounds(drawn[:, 0], '.3f')})",
+        f"{after:.3f} ({bounds(drawn[:, 1], '.3f')})",
+        f"{100 * (after / before - 1):+.0f}% ({bounds(growth, '+.0f')})",
+        str(sum(map(len, tables))),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def means_of(
+    tables: Sequence[NDArray[np.float64]], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the mean of the means of tables whose replays are drawn again."""
+    again = [table[rng.integers(0, len(table), len(table))] for table in tables]
+    return np.asarray(np.mean([table.mean(0) for table in again], 0))
+
+
+def bounds(drawn: NDArray[np.float64], digits: str) -> str:
+    """Return the middle 95% of values."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{low:{digits}} to {high:{digits}}"
 
 
 def idle_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
