@@ -119,6 +119,18 @@ def regrets(
     return found
 
 
+def alike(
+    by_tuner: dict[str, dict[tuple[Any, ...], float]],
+) -> dict[str, dict[tuple[Any, ...], float]]:
+    """Return of every tuner those replays that all full ones have."""
+    full = [set(found) for tuner, found in by_tuner.items() if tuner not in LATE]
+    common = set.intersection(*full) if full else set()
+    return {
+        tuner: {key: value for key, value in found.items() if key in common}
+        for tuner, found in by_tuner.items()
+    }
+
+
 def interval(values: Sequence[float]) -> str:
     """Return the mean and its 95% bootstrap interval."""
     sample = np.array(values)
@@ -131,7 +143,7 @@ def interval(values: Sequence[float]) -> str:
 
 def regret_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
     """Return mean normalised regret and mean rank, a tuner a row."""
-    columns = {mark: regrets(records, marks, mark) for mark in SHOWN}
+    columns = {mark: alike(regrets(records, marks, mark)) for mark in SHOWN}
     ranks = mean_ranks(columns[30])
     heads = " | ".join(f"at {mark}" for mark in SHOWN)
     lines = [
