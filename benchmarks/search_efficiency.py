@@ -33,7 +33,7 @@ OURS = ("bohb", "hyperband", "bayesian", "random")
 STOCK = ("kt-random", "kt-hyperband")
 MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
 MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
-SEEDS, LONG_SEEDS = 20, 4
+SEEDS, WORKERS_SEEDS = 20, 4
 # What failures add, and what the default is ahead of the nearest other tuner, are small
 # differences of two means that chance moves far.
 MORE_SEEDS, MORE_LONG_SEEDS = 80, 40
@@ -80,8 +80,7 @@ def all_cells(tables: list[str]) -> Iterator[Cell]:
     for seed in range(SEEDS):
         for table, mapping in tasks:
             for tuner in (*OURS, *STOCK, *PEERS):
-                is_long = seed < LONG_SEEDS and tuner != DEFAULT
-                length = LONG if is_long else SHORT
+                length = SHORT if tuner == DEFAULT else LONG
                 yield Cell(tuner, table, mapping, seed, equivalents=length)
     for seed in range(MORE_SEEDS):
         for table, mapping in tasks:
@@ -91,9 +90,9 @@ def all_cells(tables: list[str]) -> Iterator[Cell]:
                 yield Cell(NEAREST, table, mapping, seed)
             if seed < MORE_LONG_SEEDS:
                 yield Cell(DEFAULT, table, mapping, seed, equivalents=LONG)
-                if seed >= LONG_SEEDS:
+                if seed >= SEEDS:
                     yield Cell(NEAREST, table, mapping, seed, equivalents=LONG)
-            if seed < LONG_SEEDS:
+            if seed < WORKERS_SEEDS:
                 for tuner in FOUR_WORKERS:
                     yield Cell(tuner, table, mapping, seed, workers=4)
     for seed in range(MORE_SEEDS, MOST_SEEDS):
