@@ -55,7 +55,6 @@ def write_report(
 ) -> None:
     """Write the Markdown tables, the figure and the JSON record."""
     alone = [r for r in records if r["workers"] == 1 and not r["failing"]]
-    plain = shared(alone)
     text = [
         "# Measured: which tuner finds the best at the same cost",
         "",
@@ -63,12 +62,12 @@ def write_report(
         " stands in [tuners.md](tuners.md).",
         "",
     ]
-    if plain:
-        text += ["## All tables, both mappings", "", *regret_table(plain, marks), ""]
+    if alone:
+        text += ["## All tables, both mappings", "", *regret_table(alone, marks), ""]
     for title, mapping, is_own in GROUPS:
         chosen = [
             r
-            for r in plain
+            for r in alone
             if r["mapping"] == mapping and (r["table"] == own) == is_own
         ]
         if chosen:
@@ -82,21 +81,8 @@ def write_report(
     ]
     text += ["## Four workers", "", *idle_table(records, marks), ""]
     (folder / "tuners-measured.md").write_text("\n".join(text))
-    draw(plain, marks, own, folder / "tuners.png")
+    draw(alone, marks, own, folder / "tuners.png")
     print("\n".join(text))
-
-
-def shared(records: Sequence[Record]) -> list[Record]:
-    """Return the cells of those replays that every tuner has, but the late ones.
-
-    A run that was cut has some tuners' cells and not others'.
-    """
-    replays: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
-    for r in records:
-        replays[r["tuner"]].add((r["table"], r["mapping"], r["seed"]))
-    full = [replays[tuner] for tuner in replays if tuner not in LATE]
-    common = set.intersection(*full) if full else set()
-    return [r for r in records if (r["table"], r["mapping"], r["seed"]) in common]
 
 
 def at(record: Record, marks: Sequence[int], mark: int) -> float | None:
@@ -122,7 +108,10 @@ def regrets(
 def alike(
     by_tuner: dict[str, dict[tuple[Any, ...], float]],
 ) -> dict[str, dict[tuple[Any, ...], float]]:
-    """Return of every tuner those replays that all full ones have."""
+    """Return of every tuner those replays that all have but the late ones.
+
+    A run that was cut has some tuners' cells and not others'.
+    """
     full = [set(found) for tuner, found in by_tuner.items() if tuner not in LATE]
     common = set.intersection(*full) if full else set()
     return {
@@ -165,13 +154,10 @@ def regret_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
 
 
 def mean_ranks(by_tuner: dict[str, dict[tuple[Any, ...], float]]) -> dict[str, float]:
-    """Return the mean rank over the replays that all full tuners share."""
+    """Return the mean rank among the tuners that have all of `alike` replays."""
     tuners = [tuner for tuner in by_tuner if tuner not in LATE]
-    shared = set.intersection(*(set(by_tuner[tuner]) for tuner in tuners))
-    if not shared:
-        return {}
-    rows = [rankdata([by_tuner[t][key] for t in tuners]) for key in sorted(shared)]
-    return dict(zip(tuners, np.mean(rows, 0), strict=True))
+    columns = [[by_tuner[t][key] for key in sorted(by_tuner[t])] for t in tuners]
+    return dict(zip(tuners, rankdata(columns, axis=0).mean(1), strict=True))
 
 
 def comparison_table(records: Sequence[Record], marks: Sequence[int]) -> list[str]:
@@ -305,18 +291,18 @@ def draw(records: Sequence[Record], marks: Sequence[int], own: str, path: Path) 
         squeeze=False,
     )
     for axis, (title, chosen) in zip(axes[0], shown, strict=True):
+        columns = {mark: alike(regrets(chosen, marks, mark)) for mark in marks}
         for tuner, (colour, style) in LINES.items():
-            rows = [r["regret"] for r in chosen if r["tuner"] == tuner]
-            if not rows:
+            means = {
+                mark: np.mean(list(found[tuner].values()))
+                for mark, found in columns.items()
+                if found.get(tuner)
+            }
+            if not means:
                 continue
-            longest = max(map(len, rows))
-            means = [
-                np.mean([row[i] for row in rows if len(row) > i])
-                for i in range(longest)
-            ]
             axis.plot(
-                marks[:longest],
-                means,
+                list(means),
+                list(means.values()),
                 style,
                 color=colour,
                 lw=2.4 if tuner == "bohb" else 1.4,

@@ -182,7 +182,10 @@ def main() -> None:
         "--only", default="", help="only tables with this in their name"
     )
     parser.add_argument(
-        "--again", action="append", default=[], help="forget a tuner's cells first"
+        "--again",
+        action="append",
+        default=[],
+        help="forget a tuner's cells first, of --kind or all",
     )
     parser.add_argument(
         "--tuner", action="append", default=[], help="only the cells of a tuner"
