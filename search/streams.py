@@ -109,10 +109,13 @@ def read(array: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def let_go(array: NDArray[Any]) -> None:
-    """Unmap what was read of a file; it stays in the page cache, to be read again."""
+    """Unmap what was read of a file; it stays in the page cache, to be read again.
+
+    Only where nothing can have been written: that would be lost.
+    """
     mapping = getattr(array, "_mmap", None)
-    is_changed = getattr(array, "mode", None) != "r"
-    if isinstance(mapping, mmap.mmap) and not is_changed and CAN_ADVISE:
+    is_read_only = getattr(array, "mode", None) == "r"
+    if CAN_ADVISE and is_read_only and isinstance(mapping, mmap.mmap):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
