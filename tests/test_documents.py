@@ -328,6 +328,17 @@ def test_generated_pages_are_up_to_date() -> None:
     assert readme.read_text() == results.page(), "run `make docs`"
 
 
+def test_the_page_of_results_passes_over_what_the_demo_leaves(tmp_path: Path) -> None:
+    from docs import results
+
+    study = next((ROOT / "results").glob("*/ensemble.json")).parent
+    for name in ("demo-classification", "kept"):
+        shutil.copytree(study, tmp_path / name, ignore=shutil.ignore_patterns("work"))
+    page = results.page(tmp_path)
+    assert "kept" in page
+    assert "demo-classification" not in page
+
+
 def test_committed_results_leave_the_names_of_ready_made_studies_to_the_user() -> None:
     """A search in a fresh clone must begin, not go on with ours."""
     listed = subprocess.run(
