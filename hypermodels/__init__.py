@@ -33,6 +33,10 @@ TASKS: dict[str, Task] = {
 # Have no pretrained part; `--weights` means nothing to them.
 FROM_SCRATCH = frozenset({"convnet", "unet"})
 
+# Knobs that change nothing in a network that is built but the value of a variable (on
+# TensorFlow).
+ADJUSTABLE = ("learning_rate", "sgd_learning_rate", "weight_decay", "sgd_weight_decay")
+
 # Entry points: name = module:Class
 GROUP = "vision_tuner.hypermodels"
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from hypermodels.optimizers import plateau_scale
+from hypermodels.resident import gathered
 
 History = Mapping[str, Sequence[float | None]]
 
@@ -68,8 +69,9 @@ class AugmentedModel(keras.Model):
                 in and out instead of being assigned.
         """
         *state, data = arguments
+        data = gathered(data)
         if self.augmentation is None or not self.is_augmenting:
-            return super().train_step(*arguments)
+            return super().train_step(*state, data)
         if not state:
             return super().train_step(self._augmented(data))
         trainable, non_trainable, *rest = state[0]
@@ -83,6 +85,11 @@ class AugmentedModel(keras.Model):
             for variable, value in zip(variables, non_trainable, strict=True)
         ]
         return super().train_step((trainable, non_trainable, *rest), data)
+
+    def test_step(self, *arguments: Any) -> Any:
+        """Evaluate a batch; the arguments are those of `train_step`."""
+        *state, data = arguments
+        return super().test_step(*state, gathered(data))
 
     def begin_epoch(self, epoch: int, history: History) -> None:
         """Set what depends on the epoch; to be called before each one.

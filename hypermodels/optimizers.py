@@ -246,15 +246,11 @@ def make_adjustable(optimizer: Any) -> None:
 
 
 def adjust(optimizer: Any, values: Values) -> None:
-    """Give an adjustable optimiser the learning rate and the decay of other values."""
+    """Give an adjustable optimiser the `ADJUSTABLE` knobs of other values."""
     prefix = "sgd_" if values["optimizer"] == "sgd" else ""
     optimizer.trial_schedule.set(values[f"{prefix}learning_rate"])
     if optimizer.weight_decay is not None:
         optimizer.weight_decay.assign(values[f"{prefix}weight_decay"])
-
-
-# Knobs that `adjust` can change in a network that is built.
-ADJUSTABLE = ("learning_rate", "sgd_learning_rate", "weight_decay", "sgd_weight_decay")
 
 
 def settings(values: Values, steps: int) -> dict[str, Any]:

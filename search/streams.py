@@ -2,11 +2,12 @@
 
 Nothing is copied but the batches: images and features stay in their memory maps, which
 all workers share. On TensorFlow a `tf.data` pipeline reads ahead; it is built once and
-serves every epoch. Other backends get a `PyDataset` of the same batches.
+serves every epoch. Other backends get a `PyDataset` of the same batches; on JAX, arrays
+that fit on an accelerator are put there once, and batches are numbers of their rows.
 """
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -45,6 +46,15 @@ class Stream:
     def __len__(self) -> int:
         return len(self.slices)
 
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return its inputs and, last, its targets."""
+        return [*listed(self.inputs), self.targets]
+
+    @cached_property
+    def is_resident(self) -> bool:
+        """Return whether its arrays stay on the device."""
+        return sum(array.nbytes for array in self.arrays()) <= room_for_arrays()
+
     def batch(self, step: int) -> tuple[Any, NDArray[Any]]:
         """Return the inputs and targets of a step."""
         return self.taken(self.rows_of(self.slices[step : step + 1]))
@@ -69,7 +79,7 @@ class Stream:
 
         if keras.backend.backend() == "tensorflow":
             return pipeline(self)
-
+        read = resident_batches(self) if self.is_resident else self.batch
         stream = self
 
         class Batches(keras.utils.PyDataset):
@@ -79,7 +89,7 @@ class Stream:
                 return len(stream)
 
             def __getitem__(self, step: int) -> tuple[Any, Any]:
-                return stream.batch(step)
+                return read(step)
 
         return Batches()
 
@@ -103,9 +113,14 @@ def read(array: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     taken = np.asarray(array[rows])
     if array.nbytes > MAPPED_BYTES:
         let_go(array)
-    if np.issubdtype(taken.dtype, np.floating):
-        return taken.astype(np.float32, copy=False)
-    return taken
+    return single(taken)
+
+
+def single(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array, floating-point numbers as float32."""
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.float32, copy=False)
+    return array
 
 
 def let_go(array: NDArray[Any]) -> None:
@@ -170,3 +185,36 @@ def blocks_of(slices: Sequence[slice], batch_bytes: int) -> list[list[slice]]:
 
 def listed(inputs: Any) -> list[NDArray[Any]]:
     return list(inputs) if isinstance(inputs, tuple) else [inputs]
+
+
+def room_for_arrays() -> int:
+    """Return the bytes one stream may put on the device; 0 where data stay outside.
+
+    Training and validation split take up to a quarter each of what JAX may use of an
+    accelerator. On a CPU they would be a copy in every worker.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return 0
+    import jax
+
+    told = jax.local_devices()[0].memory_stats()  # None of CPUs
+    return int(told["bytes_limit"]) // 4 if told else 0
+
+
+def resident_batches(stream: Stream) -> Callable[[int], Any]:
+    """Put a stream's arrays on the device; return step -> the rows of its batch."""
+    import jax
+
+    from hypermodels.resident import Rows
+
+    arrays = jax.device_put(jax.tree.map(single, (stream.inputs, stream.targets)))
+    for array in stream.arrays():
+        let_go(array)
+
+    def batch(step: int) -> Rows:
+        rows = stream.rows_of(stream.slices[step : step + 1])
+        return Rows(arrays, rows.astype(np.int32))
+
+    return batch

@@ -175,7 +175,8 @@ def network_of(
     """
     import keras
 
-    from hypermodels.optimizers import ADJUSTABLE, adjust, make_adjustable
+    from hypermodels import ADJUSTABLE
+    from hypermodels.optimizers import adjust, make_adjustable
 
     adjustable = ADJUSTABLE if keras.backend.backend() == "tensorflow" else ()
     key = key_of(order, parts, adjustable)
@@ -236,6 +237,10 @@ def fit_epoch(fit: Fit, epoch: int, pulse: Any) -> dict[str, float | None]:
         NotFiniteError: the training loss is NaN or infinite.
     """
     model = fit.model
+    if fit.training.is_resident and model.train_function is None:
+        from hypermodels.resident import build_rest
+
+        build_rest(model, *fit.training.batch(0))
     try:
         result = model.fit(
             fit.training.source,

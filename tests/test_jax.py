@@ -132,3 +132,17 @@ def test_a_worker_finds_what_an_earlier_one_compiled(
     ]
     assert hits[0] == 0 < hits[1]
     assert any((tmp_path / "jax").iterdir())
+
+
+def test_data_on_the_device_are_the_same_training(python: str) -> None:
+    """Run tests/test_resident.py, which is of JAX alone."""
+    result = subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_resident.py"],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "skipped" not in result.stdout

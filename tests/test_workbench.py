@@ -10,7 +10,7 @@ import pytest
 from test_training import arrays, ignore, never
 from test_training import order as ordered
 
-from hypermodels.optimizers import ADJUSTABLE
+from hypermodels import ADJUSTABLE
 from search import training
 from search.datasets import PreparedDataset, prepare
 from search.orders import Order
