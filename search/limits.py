@@ -1,14 +1,15 @@
 """What a study allows a network to cost, and what a network does cost."""
 
+import platform
 from typing import Any
 
+from search.devices import threads
 from search.errors import InfeasibleError
+from search.feature_store import features_dir
+from search.files import read_json, write_json
 from search.records import Metrics
 from search.studies import Study
 from search.workbench import Built
-
-# Of frozen parts, by the hash of what they compute: many trials share one.
-FROZEN_LATENCIES: dict[str, float] = {}
 
 
 def check_size(model: Any, study: Study) -> None:
@@ -57,13 +58,25 @@ def measured_costs(model: Any, study: Study) -> Metrics:
 def latency_of(built: Built) -> float:
     """Return the milliseconds of one image, as `hypermodels.cost.latency_ms`.
 
-    Of a network in parts it is the sum of both; the frozen one, which is most of it, is
-    compiled and measured once for all trials of this process.
+    Of a network in parts it is the sum of both; the frozen one, which is most of it and
+    shared by many trials, is compiled and measured once.
     """
     from hypermodels.cost import latency_ms
 
     if built.parts is None:
         return latency_ms(built.model)
-    if built.identity not in FROZEN_LATENCIES:
-        FROZEN_LATENCIES[built.identity] = latency_ms(built.parts.frozen)
-    return FROZEN_LATENCIES[built.identity] + latency_ms(built.parts.head)
+    return frozen_latency(built) + latency_ms(built.parts.head)
+
+
+def frozen_latency(built: Built) -> float:
+    """Return that of a frozen part, kept beside its features for this machine."""
+    from hypermodels.cost import latency_ms
+
+    where = {"machine": platform.node(), "threads": threads()}
+    path = features_dir() / f"latency-{built.identity[:32]}.json"
+    known = read_json(path) if path.exists() else {}
+    if where.items() <= known.items():
+        return float(known["latency_ms"])
+    latency = latency_ms(built.parts.frozen)
+    write_json(path, where | {"latency_ms": latency})
+    return latency

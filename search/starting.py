@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, Protocol
 
-from search.devices import compilation_cache, cores, worker_environment
+from search.devices import compilation_cache, cores, gpus, worker_environment
 from search.nursery import REFUSED, Handed
 from search.processes import module_command, module_environment
 
@@ -67,6 +67,15 @@ def start_worker(
         env=environment,
         start_new_session=True,
     )
+
+
+def is_replaced_at_once(process: WorkerProcess | None) -> bool:
+    """Return whether a new process in place of this one costs nearly nothing.
+
+    TensorFlow keeps the memory that its largest network needed; with the process it is
+    given back. A fork takes milliseconds, but on a GPU it has all to load there.
+    """
+    return isinstance(process, ForkedWorker) and not gpus()
 
 
 class Keeper(threading.Thread):

@@ -10,12 +10,13 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import IO
 
+from hypermodels import ADJUSTABLE
 from search.devices import worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
 from search.memory import holds_more, kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
-from search.starting import WorkerProcess, start_worker
+from search.starting import WorkerProcess, is_replaced_at_once, start_worker
 from search.supervision import (
     allowed_silence,
     cause_of_end,
@@ -23,6 +24,7 @@ from search.supervision import (
     is_given_up,
     is_worn_out,
 )
+from search.workbench import KEPT, key_of
 from search.worker import STOP
 
 POLL_SECONDS = 0.5
@@ -45,7 +47,7 @@ class Place:
         seconds: since the order was handed over.
         ended_for: why the driver killed the process, where it did.
         kernel_kills: when the process began.
-        known: orders the process has run.
+        known: keys of the networks the process has trained last, as of `key_of`.
     """
 
     number: int
@@ -85,6 +87,8 @@ class Place:
 class WorkerProcesses:
     """Keeps `capacity` worker processes and replaces those that die, hang or swell.
 
+    Where a new one costs nearly nothing, each network has a process of its own.
+
     An order whose worker was replaced goes on from its last epoch; where the same end
     comes again in the same epoch, it has failed (`search.supervision`).
 
@@ -121,8 +125,11 @@ class WorkerProcesses:
 
     def submit(self, order: Order) -> None:
         free = [place for place in self._places if place.order is None]
-        # Where the trial was trained before, its network is still there.
-        place = next((p for p in free if order.order_id in p.known), free[0])
+        # Where its network was trained before, by this trial or another, it still is.
+        key = key_of(order, 1, ADJUSTABLE)
+        place = next((p for p in free if key in p.known), free[0])
+        if key not in place.known and is_replaced_at_once(place.process):
+            self._end(place)
         place.take(order if order.lease else leased(order))
         try:
             self._hand_over(place)
@@ -209,9 +216,10 @@ class WorkerProcesses:
         """Free a place whose order has ended."""
         assert place.process is not None
         outcome = replace(outcome, notes=[*place.notes, *outcome.notes])
-        place.order = None
+        assert place.order is not None
+        key, place.order = key_of(place.order, 1, ADJUSTABLE), None
         place.orders_done += 1
-        place.known.append(outcome.order_id)
+        place.known = [*(known for known in place.known if known != key), key][-KEPT:]
         memory = memory_of(place.process.pid)
         worn_out = is_worn_out(place.orders_done, memory, self._memory_limit)
         if worn_out or outcome.failure == OUT_OF_MEMORY:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +202,38 @@ def test_a_worker_holds_only_what_it_does_not_share(worker: WorkerProcess) -> No
     assert most_memory_of(worker.pid) > 3 * memory_of(worker.pid) > 0
     assert not holds_more(worker.pid, 100_000_000)
     assert holds_more(worker.pid, 1000)
+
+
+def processes_of(tmp_path: Path, *orders: Order) -> list[int]:
+    """Hand orders to one place, one after the other; return the process of each."""
+    executor = workers(tmp_path)
+    found = []
+    for given in orders:
+        executor.submit(given)
+        process = executor._places[0].process
+        assert process is not None
+        found.append(process.pid)
+        outcome_of(executor)
+    executor.close()
+    return found
+
+
+def test_each_network_has_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow does not give back the memory that another network needed."""
+    # It fails at once: there are no data.
+    begun = replace(order(tmp_path), data_folder=str(tmp_path / "none"))
+    other_rate = replace(begun, values=VALUES | {"learning_rate": 1e-4})
+    goes_on = replace(begun, epochs=3)
+    wider = replace(begun, values=VALUES | {"base_filters": 32})
+    orders = begun, other_rate, goes_on, wider, begun
+    one, two, three, four, five = processes_of(tmp_path, *orders)
+    assert one == two == three
+    assert len({one, four, five}) == 3
+    # Where it would have to begin on a GPU again, it stays.
+    monkeypatch.setattr(starting, "gpus", lambda: ["0"])
+    assert len(set(processes_of(tmp_path, *orders))) == 1
 
 
 def test_a_training_goes_on_when_the_nursery_is_killed(tmp_path: Path) -> None:
