@@ -73,6 +73,11 @@ def test_what_is_read_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [step for block in blocks_of(steps, 400) for step in block] == list(steps)
 
 
+def test_the_end_of_an_epoch_waits_for_no_tuning() -> None:
+    """What tunes a `tf.data` pipeline sleeps for seconds, and is waited for."""
+    assert stream_of((IMAGES, LABELS), 4).source.options().autotune.enabled is False
+
+
 def test_a_pipeline_ends_with_the_error_of_what_it_reads() -> None:
     stream = stream_of((IMAGES, LABELS), 4)
     stream.rows = np.full(11, 99)
