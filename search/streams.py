@@ -170,8 +170,8 @@ def pipeline(stream: Stream) -> Any:
         lambda *tensors: tf.data.Dataset.from_tensor_slices(tensors)
     )
     known = tf.data.experimental.assert_cardinality(len(stream))
-    # Nothing is left to tune, and the end of an epoch would wait, for seconds, until the
-    # thread that tunes has slept.
+    # Nothing is left to tune, and the end of an epoch would wait, for seconds, for the
+    # thread that tunes to wake.
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.map(nested).apply(known).with_options(options)
