@@ -178,6 +178,8 @@ def test_the_exit_status_of_a_worker_arrives(
 ) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         worker.wait(0.01)
+    # What is raised before, while Python cares for itself after a fork, is lost.
+    wait_until(lambda: os.getsid(worker.pid) == worker.pid)
     os.kill(worker.pid, number)
     assert worker.wait(30) == worker.wait() == -number
     worker.kill()  # of what has ended nothing comes

@@ -19,7 +19,8 @@ from search.files import read_json
 from search.ray_nodes import Node, refuse_lacking, room
 from search.ray_worker import NodeReport, software
 
-TRIALS = 3
+# So many that there is work left for a node that joins late.
+TRIALS = 5
 TINY = ["search", "shapes-convnet", "--tuner", "random", "--limit-train", "128"]
 TINY += ["--epochs", "5", "--trials", str(TRIALS), "--seed", "3"]
 for knob in ("stages=2", "blocks_per_stage=1", "base_filters=16", "width_growth=1.5"):
