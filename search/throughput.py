@@ -6,6 +6,7 @@ See `search.crew`, which asks several workers at once and chooses how many to ke
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from search.datasets import open_prepared
@@ -14,7 +15,7 @@ from search.feeds import Fit, make_feed
 from search.memory import memory_of
 from search.orders import Order, Outcome, Report
 from search.pulse import Link, Pulse, TrialClock, make_pulse
-from search.streams import stream_of
+from search.streams import Stream, stream_of
 from search.studies import Study
 from search.training import fit_epoch, network_of
 
@@ -48,11 +49,15 @@ def measure(
     fit.model.begin_epoch(0, {})
     watch = make_pulse(pulse, TrialClock(0.0, None))
 
-    def train(count: int) -> None:
+    @lru_cache(maxsize=1)  # data that stay on the device are put there once
+    def stretch(count: int) -> Stream:
         arrays = whole.inputs, whole.targets
         some = stream_of(arrays, built.batch_size, count=count)
         some.rows = turn[:count]
-        fit_epoch(Fit(fit.model, some, None), 0, watch)
+        return some
+
+    def train(count: int) -> None:
+        fit_epoch(Fit(fit.model, stretch(count), None), 0, watch)
 
     pulse("first step")
     chunk = min(len(turn), 4 * built.batch_size)
