@@ -17,6 +17,7 @@ import os
 import select
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -137,10 +138,11 @@ def become_worker(handed: Handed, set_by_imports: Mapping[str, str]) -> None:
 
 
 def settle() -> None:
-    """Set what NumPy sets when it is imported: its random state, and BLAS' threads."""
+    """Set what imports have set: random state, BLAS' threads, the temporary folder."""
     import numpy as np
     import threadpoolctl
 
+    tempfile.tempdir = None
     np.random.seed()
     threadpoolctl.threadpool_limits(int(os.environ.get("OMP_NUM_THREADS", "1")))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import TimeoutExpired
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from hypermodels import ADJUSTABLE
@@ -48,6 +49,8 @@ class Place:
         ended_for: why the driver killed the process, where it did.
         kernel_kills: when the process began.
         known: keys of the networks the process has trained last, as of `key_of`.
+        temporary: the process's folder for what ends with it: it may be killed, and
+            TensorFlow writes the code of each function it traces into a file.
     """
 
     number: int
@@ -64,6 +67,7 @@ class Place:
     ended_for: str | None = None
     kernel_kills: int = 0
     known: list[str] = field(default_factory=list)
+    temporary: TemporaryDirectory[str] | None = None
     is_told_to_stop: bool = False
 
     def take(self, order: Order) -> None:
@@ -82,6 +86,24 @@ class Place:
             self.longest = max(self.longest, self.silence)
         self.silence = 0.0
         self.stage = stage or self.stage
+
+    def temporary_folder(self) -> str:
+        """Return the folder for what ends with the process, a new one if need be."""
+        if self.temporary is None:
+            self.temporary = TemporaryDirectory(
+                prefix="vision-tuner-", ignore_cleanup_errors=True
+            )
+        return self.temporary.name
+
+    def hang_up(self) -> int:
+        """End the process and what ends with it; return its exit status."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        status = hang_up(process)
+        if self.temporary is not None:
+            self.temporary.cleanup()
+            self.temporary = None
+        return status
 
 
 class WorkerProcesses:
@@ -243,6 +265,7 @@ class WorkerProcesses:
 
     def _start(self, place: Place) -> None:
         environment = worker_environment(place.number, self.capacity, self._per_gpu)
+        environment["TMPDIR"] = place.temporary_folder()
         with open_log(self._log(place)) as log:
             place.process = start_worker(environment, log, self._command)
         place.orders_done, place.ended_for, place.known = 0, None, []
@@ -260,9 +283,7 @@ class WorkerProcesses:
 
     def _bury(self, place: Place) -> Outcome | None:
         """Replace a worker that ended; its order goes on or has failed."""
-        assert place.process is not None
-        status = hang_up(place.process)
-        order, place.process = place.order, None
+        status, order = place.hang_up(), place.order
         if order is None:
             return None
         killed = kernel_kills() > place.kernel_kills
@@ -285,10 +306,8 @@ class WorkerProcesses:
 
     def _end(self, place: Place) -> None:
         """End a worker that has nothing to do; its last epoch is on disk anyway."""
-        if place.process is None:
-            return
-        process, place.process = place.process, None
-        hang_up(process)
+        if place.process is not None:
+            place.hang_up()
 
 
 def hang_up(process: WorkerProcess) -> int:

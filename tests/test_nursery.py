@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -99,19 +100,42 @@ def test_a_forked_worker_trains_the_same_bit_for_bit(tmp_path: Path) -> None:
         assert all(np.array_equal(a[key], b[key]) for key in arrays)
 
 
+def test_workers_leave_no_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow writes one for each function it traces; a worker may be killed."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    executor = workers(tmp_path)
+    executor.submit(order(tmp_path / "ends"))
+    outcome_of(executor)
+    assert list(temporary.rglob("*.py"))
+    executor.submit(order(tmp_path / "killed", epochs=50))
+    while executor._places[0].epoch < 2:
+        executor.wait(lambda _: None)
+    process = executor._places[0].process
+    assert process is not None
+    process.kill()
+    executor.close()
+    assert not list(temporary.iterdir())
+
+
 # What a process is, beside what it computes.
 TELLING = """
-import gc, json, os, signal, sys
+import gc, json, os, signal, sys, tempfile
 import threadpoolctl
 
 def kind(descriptor):
     target = os.readlink(f"/proc/self/fd/{descriptor}")
     return target.partition(":")[0] if target.startswith(("pipe", "sock")) else target
 
+has_temporary = tempfile.gettempdir() == os.environ.pop("TMPDIR")
 descriptors = [n for n in range(1000) if os.path.exists(f"/proc/self/fd/{n}")]
 told = {
     "environment": dict(os.environ),
     "folder": os.getcwd(),
+    "has its own temporary folder": has_temporary,
     "path": sys.path[1:],
     "session": os.getsid(0) == os.getpid(),
     "signals": [str(signal.getsignal(n)) for n in signal.valid_signals()],
@@ -153,6 +177,7 @@ def test_a_forked_worker_is_what_a_new_process_is(
     assert '"ONLY_HERE": "FOLDER"' in told[0]
     assert '"CUDA_VISIBLE_DEVICES": "0"' in told[0]
     assert '"frozen": true' in told[0]
+    assert '"has its own temporary folder": true' in told[0]
     assert told[0] == told[1]
 
 
