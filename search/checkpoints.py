@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.errors import InputError
 from search.files import keep_previous, write_with
@@ -64,18 +65,23 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def save_checkpoint(path: Path, variables: list[Any], standing: Standing) -> None:
-    """Write Keras variables and the progress to `path`, whole."""
-    arrays = {f"v{i:05d}": np.asarray(v.value) for i, v in enumerate(variables)}
+def values_of(variables: list[Any]) -> list[NDArray[Any]]:
+    """Return copies of what Keras variables hold."""
+    return [np.asarray(variable.value).copy() for variable in variables]
+
+
+def save_checkpoint(path: Path, values: list[NDArray[Any]], standing: Standing) -> None:
+    """Write the values of variables and the progress to `path`, whole."""
+    arrays = {f"v{i:05d}": value for i, value in enumerate(values)}
     state = np.frombuffer(json.dumps(asdict(standing)).encode(), np.uint8)
     arrays["state"] = state
     write_with(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
-def save_last(folder: Path, variables: list[Any], standing: Standing) -> None:
+def save_last(folder: Path, values: list[NDArray[Any]], standing: Standing) -> None:
     """Write `last`, and keep the one before where the file system has hard links."""
     keep_previous(folder / LAST, folder / PREVIOUS)
-    save_checkpoint(folder / LAST, variables, standing)
+    save_checkpoint(folder / LAST, values, standing)
 
 
 def read_standing(path: Path) -> Standing | None:

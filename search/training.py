@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.accumulation import accumulate, lasting_variables, recount_steps
+from search.aside import Aside
 from search.checkpoints import (
     BEST,
     Found,
@@ -26,6 +28,7 @@ from search.checkpoints import (
     load_variables,
     save_checkpoint,
     save_last,
+    values_of,
 )
 from search.datasets import PreparedDataset, open_prepared
 from search.epoch_order import epoch_order
@@ -47,7 +50,7 @@ from search.stepping import set_steps
 from search.stopping import must_train
 from search.studies import Study
 from search.trial_pictures import Pictures
-from search.workbench import LARGEST_BYTES, WORKBENCH, Built, key_of, values_of
+from search.workbench import LARGEST_BYTES, WORKBENCH, Built, key_of
 
 
 def make_hypermodel(
@@ -117,7 +120,9 @@ def train_epochs(
     parts: int,
     link: Link,
 ) -> Standing:
-    """Train epoch by epoch; each ends with its checkpoint on disk.
+    """Train epoch by epoch; each is reported when its checkpoint is on disk.
+
+    That is written while the next epoch trains: a kill meanwhile costs both.
 
     Args:
         parts: training steps to an update, each on a part of the batch.
@@ -139,7 +144,7 @@ def train_epochs(
     standing = replace(standing, parameters=model.count_params())
     source, feed = make_feed(order, study, data, built, parts, link)
     labels = class_numbers(source.targets) if study.balance_classes else None
-    with EventWriter.opened(order, standing.epochs) as events:
+    with EventWriter.opened(order, standing.epochs) as events, Aside() as aside:
         pictures = Pictures(order, model, data, events, link)
         pictures.show_beginning(standing.epochs, source.images, source.targets)
         fit = None
@@ -151,14 +156,16 @@ def train_epochs(
             count = len(source.images)
             fit.training.rows = epoch_order(order.seed, standing.epochs, count, labels)
             before = standing
-            standing, logs = train_epoch(order, study, before, fit, link)
+            standing, logs = train_epoch(order, study, before, fit, link, aside)
             link.pulse("saving")
             seconds = standing.seconds - before.seconds
             resources = resources_of(count, seconds)
-            keep_epoch(order, model, standing, logs, resources, events, link)
-            link.report(Progress(order.order_id, standing.epochs, seconds, logs))
+            progress = Progress(order.order_id, standing.epochs, seconds, logs)
+            keep_epoch(order, model, standing, progress, resources, events, link, aside)
             if link.is_stopped():
                 break
+        link.pulse("saving")
+        aside.finish()
         pictures.show_end(standing.epochs, fit)
         pictures.show_latency(standing, built)
     WORKBENCH.put(key, built)
@@ -199,15 +206,29 @@ def network_of(
 
 
 def train_epoch(
-    order: Order, study: Study, standing: Standing, fit: Fit, link: Link
+    order: Order,
+    study: Study,
+    standing: Standing,
+    fit: Fit,
+    link: Link,
+    aside: Aside,
 ) -> tuple[Standing, dict[str, float | None]]:
-    """Train one epoch; return where that leads, and its logs."""
+    """Train one epoch; return where that leads, and its logs.
+
+    Args:
+        aside: looked after at every beat.
+    """
+
+    def beat(stage: str) -> None:
+        aside.look()
+        link.pulse(stage)
+
     link.pulse("first step")
     clock = TrialClock(standing.seconds, study.trial_timeout_seconds)
     clock.check()
     started = time.perf_counter()
     fit.model.begin_epoch(standing.epochs, known_history(order, standing))
-    logs = fit_epoch(fit, standing.epochs, make_pulse(link.pulse, clock))
+    logs = fit_epoch(fit, standing.epochs, make_pulse(beat, clock))
     seconds = time.perf_counter() - started
     reached = extended(standing, logs, seconds, study)
     if order.use_validation:  # no score: the last epoch is kept
@@ -284,27 +305,42 @@ def keep_epoch(
     order: Order,
     model: Any,
     standing: Standing,
-    logs: dict[str, float | None],
+    progress: Progress,
     resources: Metrics,
     events: Any,
     link: Link,
+    aside: Aside,
 ) -> None:
-    """Write an epoch's checkpoints and curves; wait where the disk is full."""
-    folder = Path(order.folder)
+    """Begin to write an epoch's checkpoints and curves, then report it.
+
+    Where the disk is full that waits. The variables are copied at once: the next epoch
+    changes them.
+    """
+    folder, weights = Path(order.folder), len(model.variables)
+    values = values_of(all_variables(model))
 
     def write(what: Callable[[], object]) -> None:
         check_lease(order)
         when_there_is_room(what, folder, link.pulse, link.is_stopped)
 
-    write(lambda: save_epoch(folder, model, standing))
-    write(lambda: events.write_epoch(standing.epochs, logs, resources))
+    def write_all() -> None:
+        write(lambda: save_epoch(folder, values, weights, standing))
+        write(lambda: events.write_epoch(standing.epochs, progress.logs, resources))
+
+    aside.begin(write_all, partial(link.report, progress))
 
 
-def save_epoch(folder: Path, model: Any, standing: Standing) -> None:
+def save_epoch(
+    folder: Path, values: list[NDArray[Any]], weights: int, standing: Standing
+) -> None:
     """Write the best checkpoint where this epoch is it, then the last.
 
     In this order a kill between the two repeats the epoch and writes the best again.
+
+    Args:
+        values: of all variables.
+        weights: how many of them, the first ones, are the model's.
     """
     if standing.best_epoch == standing.epochs:
-        save_checkpoint(folder / BEST, model.variables, standing)
-    save_last(folder, all_variables(model), standing)
+        save_checkpoint(folder / BEST, values[:weights], standing)
+    save_last(folder, values, standing)

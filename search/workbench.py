@@ -110,7 +110,3 @@ class Workbench:
 
 
 WORKBENCH = Workbench()
-
-
-def values_of(variables: list[Any]) -> list[NDArray[Any]]:
-    return [np.asarray(variable.value).copy() for variable in variables]

@@ -55,6 +55,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
     stopped = threading.Event()
     inbox: list[Order] = []
     arrived = threading.Condition()
+    speaking = threading.Lock()
 
     def listen() -> None:
         for line in orders:
@@ -70,8 +71,9 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         os._exit(0)
 
     def answer(message: Progress | Outcome | Beat) -> None:
-        answers.write(to_line(message))
-        answers.flush()
+        with speaking:
+            answers.write(to_line(message))
+            answers.flush()
 
     threading.Thread(target=listen, daemon=True).start()
     is_loaded = False

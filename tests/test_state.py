@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from simulation import Killed, SimulatedWorkers
 from test_driver import driver, study
 
@@ -298,19 +299,16 @@ def test_a_study_written_before_there_were_checksums_is_read(tmp_path: Path) -> 
     assert read_sealed(tmp_path / "a.json") == read_sealed(tmp_path / "b.json")
 
 
-class Array:
-    """What a checkpoint takes: something with a `value`."""
-
-    def __init__(self, seed: int) -> None:
-        self.value = np.random.default_rng(seed).normal(size=(40, 40))
+def values(seed: int) -> list[NDArray[Any]]:
+    return [np.random.default_rng(seed).normal(size=(40, 40))]
 
 
 def trained(folder: Path, epochs: int) -> None:
     for epoch in range(1, epochs + 1):
         standing = Standing(epoch, best_epoch=1, configuration="mine")
         if epoch == 1:
-            save_checkpoint(folder / BEST, [Array(0)], standing)
-        save_last(folder, [Array(epoch)], standing)
+            save_checkpoint(folder / BEST, values(0), standing)
+        save_last(folder, values(epoch), standing)
 
 
 @damaged
