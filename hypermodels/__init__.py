@@ -34,8 +34,15 @@ TASKS: dict[str, Task] = {
 FROM_SCRATCH = frozenset({"convnet", "unet"})
 
 # Knobs that change nothing in a network that is built but the value of a variable (on
-# TensorFlow).
-ADJUSTABLE = ("learning_rate", "sgd_learning_rate", "weight_decay", "sgd_weight_decay")
+# TensorFlow: `hypermodels.dials`); of the latter, zero leaves layers out.
+ADJUSTABLE = (
+    "learning_rate",
+    "sgd_learning_rate",
+    "weight_decay",
+    "sgd_weight_decay",
+    "label_smoothing",
+)
+ADJUSTABLE_ABOVE_ZERO = ("dropout_rate", "stochastic_depth_rate")
 
 # Entry points: name = module:Class
 GROUP = "vision_tuner.hypermodels"

@@ -93,15 +93,27 @@ def convolution_unit(
 
 def drop(x: Any, rate: float, name: str) -> Any:
     """Drop single values (Srivastava et al. 2014); no layer at rate 0."""
-    return keras.layers.Dropout(rate, name=name)(x) if rate else x
+    return drop_by(x, "dropout_rate", rate, 1.0, name=name)
 
 
-def drop_branch(x: Any, rate: float, name: str) -> Any:
-    """Drop a whole residual branch of an image (Huang et al. 2016)."""
+def drop_branch(x: Any, rate: float, share: float, name: str) -> Any:
+    """Drop a whole residual branch of an image (Huang et al. 2016).
+
+    Args:
+        share: of the rate, for this branch.
+    """
+    shape = (None, 1, 1, 1)
+    knob = "stochastic_depth_rate"
+    return drop_by(x, knob, rate, share, noise_shape=shape, name=name)
+
+
+def drop_by(x: Any, knob: str, rate: float, share: float, **options: Any) -> Any:
+    """Drop a share of a knob's rate; the layer knows both (`hypermodels.dials`)."""
     if not rate:
         return x
-    shape = (None, 1, 1, 1)
-    return keras.layers.Dropout(rate, noise_shape=shape, name=name)(x)
+    layer = keras.layers.Dropout(share * rate, **options)
+    layer.rate_knob, layer.rate_share = knob, share
+    return layer(x)
 
 
 def squeeze_excite(x: Any, name: str) -> Any:

@@ -181,8 +181,8 @@ def residual_block(
         )
     if values["squeeze_excitation"]:
         branch = blocks.squeeze_excite(branch, f"{name}_se")
-    rate = depth * values["stochastic_depth_rate"]
-    branch = blocks.drop_branch(branch, rate, f"{name}_drop")
+    rate = values["stochastic_depth_rate"]
+    branch = blocks.drop_branch(branch, rate, depth, f"{name}_drop")
     return keras.layers.Add(name=f"{name}_add")([shortcut, branch])
 
 

@@ -193,7 +193,7 @@ class ImageHyperModel(kt.HyperModel, abc.ABC):
     def make_loss(self, values: Values) -> losses.Loss:
         if self.task == "segmentation":
             return losses.SEGMENTATION_LOSSES[values["loss"]]
-        return losses.classification_loss(
+        return losses.LabelCrossEntropy(
             self.num_classes, values.get("label_smoothing", 0.0)
         )
 

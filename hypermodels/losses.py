@@ -104,17 +104,20 @@ def one_hot_labels(labels: Any, num_classes: int) -> Any:
     return ops.one_hot(labels, num_classes, dtype="float32")
 
 
-def classification_loss(num_classes: int, label_smoothing: float = 0.0) -> Loss:
-    """Make a cross-entropy that takes class numbers and mixed labels alike.
+class LabelCrossEntropy:
+    """Cross-entropy, in nats an image, of class numbers and mixed labels alike.
 
     Args:
-        label_smoothing: share of each label spread evenly over the classes
-            (Szegedy et al. 2016, section 7).
+        smoothing: share of each label spread evenly over the classes (Szegedy et al.
+            2016, section 7); a number, or a variable.
     """
 
-    def label_cross_entropy(labels: Any, probabilities: Any) -> Any:
-        labels = one_hot_labels(labels, num_classes)
-        labels = labels * (1.0 - label_smoothing) + label_smoothing / num_classes
-        return keras.ops.categorical_crossentropy(labels, probabilities)
+    def __init__(self, num_classes: int, smoothing: Any = 0.0) -> None:
+        self.num_classes = num_classes
+        self.smoothing = smoothing
 
-    return label_cross_entropy
+    def __call__(self, labels: Any, probabilities: Any) -> Any:
+        labels = one_hot_labels(labels, self.num_classes)
+        spread = self.smoothing / self.num_classes
+        labels = labels * (1.0 - self.smoothing) + spread
+        return keras.ops.categorical_crossentropy(labels, probabilities)

@@ -232,27 +232,6 @@ def make_optimizer(
     return optimizer
 
 
-def make_adjustable(optimizer: Any) -> None:
-    """Let the weight decay of an optimiser be a variable, too.
-
-    Such an optimiser has no configuration that could be saved.
-    """
-    if optimizer.weight_decay is not None:
-        decay = keras.Variable(
-            optimizer.weight_decay, trainable=False, dtype="float32", name="decay"
-        )
-        # Past the tracking of variables: this one is no state of the training.
-        object.__setattr__(optimizer, "weight_decay", decay)
-
-
-def adjust(optimizer: Any, values: Values) -> None:
-    """Give an adjustable optimiser the `ADJUSTABLE` knobs of other values."""
-    prefix = "sgd_" if values["optimizer"] == "sgd" else ""
-    optimizer.trial_schedule.set(values[f"{prefix}learning_rate"])
-    if optimizer.weight_decay is not None:
-        optimizer.weight_decay.assign(values[f"{prefix}weight_decay"])
-
-
 def settings(values: Values, steps: int) -> dict[str, Any]:
     """Return the arguments of the optimiser that are knobs."""
     prefix = "sgd_" if values["optimizer"] == "sgd" else ""

@@ -182,26 +182,25 @@ def network_of(
     """
     import keras
 
-    from hypermodels import ADJUSTABLE
-    from hypermodels.optimizers import adjust, make_adjustable
+    from hypermodels.dials import make_dials
 
-    adjustable = ADJUSTABLE if keras.backend.backend() == "tensorflow" else ()
-    key = key_of(order, parts, adjustable)
+    key = key_of(order, parts)
     built = WORKBENCH.take(key)
-    if built is None or (is_new and not built.start):
+    if built is None or not built.can_become(order.values, is_new):
         hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
         model = build_model(order, hypermodel, parts)
         batch_size = hypermodel.batch_size(order.values)
-        built = Built(model, hypermodel, batch_size, all_variables(model))
-        if adjustable and hasattr(model.optimizer, "trial_schedule"):
+        variables = all_variables(model)
+        built = Built(model, hypermodel, batch_size, variables, order.values)
+        is_tensorflow = keras.backend.backend() == "tensorflow"
+        if is_tensorflow and hasattr(model.optimizer, "trial_schedule"):
             set_steps(model, -(-batch_size // parts))
-            make_adjustable(model.optimizer)
+            built.dials = make_dials(model, order.values)
             if built.bytes() <= LARGEST_BYTES:
-                built.start = values_of(built.variables)
+                built.start = values_of(variables)
     elif is_new:
         built.restart()
-    if built.start:
-        adjust(built.model.optimizer, order.values)
+    built.adjust(order.values)
     return key, built
 
 

@@ -2,22 +2,25 @@
 
 Building and tracing a network takes seconds, as long as some epochs. A trial that is
 continued in the same worker finds its network again and loads its checkpoint into it.
-On TensorFlow learning rate and weight decay are variables (`hypermodels.optimizers`),
-so that a trial which differs in nothing else starts in the same network, at the values
-all its variables had when it was built: the seed is the study's, so they are what
-building it anew would give.
+On TensorFlow some knobs are variables (`hypermodels.dials`), so that a trial which
+differs in nothing else starts in the same network, at the values all its variables had
+when it was built: the seed is the study's, so they are what building it anew would
+give.
 """
 
 import gc
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hypermodels import ADJUSTABLE, ADJUSTABLE_ABOVE_ZERO
 from search.orders import Order
+from search.records import Values
 
 KEPT = 3
 # Larger networks are not kept: training them takes longer than building them.
@@ -31,7 +34,9 @@ class Built:
     Attributes:
         hypermodel: what built it.
         batch_size: images of a batch.
-        start: values of all variables when it was built.
+        values: of the knobs it was built with.
+        dials: knob -> what sets it without another graph.
+        start: values of all variables when it was built; none where they are not kept.
         parts: frozen part and head, once it was split.
         identity: of its frozen part.
     """
@@ -40,6 +45,8 @@ class Built:
     hypermodel: Any
     batch_size: int
     variables: list[Any]
+    values: Values = field(default_factory=dict)
+    dials: dict[str, Callable[[float], None]] = field(default_factory=dict)
     start: list[NDArray[Any]] = field(default_factory=list)
     parts: Any = None
     identity: str = ""
@@ -49,22 +56,36 @@ class Built:
         """Return the bytes of all its variables."""
         return sum(int(np.prod(v.shape)) * 4 for v in self.variables)
 
+    def can_become(self, values: Values, is_new: bool) -> bool:
+        """Return whether it can be what another configuration would build.
+
+        Args:
+            is_new: its variables are to be those of a network that was just built.
+        """
+        knobs = {*values, *self.values}
+        other = {knob for knob in knobs if values.get(knob) != self.values.get(knob)}
+        return other <= self.dials.keys() and (bool(self.start) or not is_new)
+
+    def adjust(self, values: Values) -> None:
+        """Set what can be set to the values of a configuration."""
+        for knob, dial in self.dials.items():
+            if knob in values:
+                dial(float(values[knob]))
+
     def restart(self) -> None:
         """Set all variables to what they were when the network was built."""
         for variable, value in zip(self.variables, self.start, strict=True):
             variable.assign(value)
 
 
-def key_of(order: Order, parts: int, adjustable: tuple[str, ...]) -> str:
-    """Return what two orders share whose networks are the same graph.
+def key_of(order: Order, parts: int) -> str:
+    """Return what two orders share whose networks may be the same graph.
 
     Args:
         parts: training steps to an update.
-        adjustable: knobs that are no part of the graph.
     """
-    values = {k: v for k, v in order.values.items() if k not in adjustable}
     shared = [
-        values,
+        graph_values(order.values),
         order.seed,
         order.length,
         order.study,
@@ -73,6 +94,15 @@ def key_of(order: Order, parts: int, adjustable: tuple[str, ...]) -> str:
         parts,
     ]
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+def graph_values(values: Values) -> Values:
+    """Return what of a configuration no dial can set."""
+    return {
+        knob: bool(value) if knob in ADJUSTABLE_ABOVE_ZERO else value
+        for knob, value in values.items()
+        if knob not in ADJUSTABLE
+    }
 
 
 class Workbench:

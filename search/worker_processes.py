@@ -11,7 +11,6 @@ from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from hypermodels import ADJUSTABLE
 from search.devices import worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
@@ -148,7 +147,7 @@ class WorkerProcesses:
     def submit(self, order: Order) -> None:
         free = [place for place in self._places if place.order is None]
         # Where its network was trained before, by this trial or another, it still is.
-        key = key_of(order, 1, ADJUSTABLE)
+        key = key_of(order, 1)
         place = next((p for p in free if key in p.known), free[0])
         if key not in place.known and is_replaced_at_once(place.process):
             self._end(place)
@@ -239,7 +238,7 @@ class WorkerProcesses:
         assert place.process is not None
         outcome = replace(outcome, notes=[*place.notes, *outcome.notes])
         assert place.order is not None
-        key, place.order = key_of(place.order, 1, ADJUSTABLE), None
+        key, place.order = key_of(place.order, 1), None
         place.orders_done += 1
         place.known = [*(known for known in place.known if known != key), key][-KEPT:]
         memory = memory_of(place.process.pid)

@@ -17,7 +17,7 @@ from hypermodels.augmentation import (
     sample_nearest,
 )
 from hypermodels.augmented_model import AugmentedModel
-from hypermodels.losses import classification_loss
+from hypermodels.losses import LabelCrossEntropy
 from hypermodels.rand_augment import COLOUR, NAMES, coloured, move_points
 
 EDGE = 48
@@ -243,7 +243,7 @@ def test_everything_compiles_inside_a_training_step(level: str, mixing: str) -> 
     outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(inputs))
     augmentation = Augmentation(recipe, task="classification", num_classes=10)
     model = AugmentedModel(inputs, outputs, augmentation)
-    model.compile(loss=classification_loss(10))
+    model.compile(loss=LabelCrossEntropy(10))
     before = keras.ops.convert_to_numpy(augmentation.seed_generator.state)
     data = np.ones((5, 8, 8, 3), "uint8"), np.arange(5)
     assert np.isfinite(model.fit(*data, batch_size=4, verbose=0).history["loss"]).all()

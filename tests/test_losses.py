@@ -115,7 +115,7 @@ def test_classification_takes_class_numbers_and_mixed_labels() -> None:
     probabilities = rng.dirichlet(np.ones(7), 12).astype("float32")
     labels = rng.integers(0, 7, 12)
     soft = np.eye(7)[labels] * 0.7 + np.eye(7)[(labels + 1) % 7] * 0.3
-    loss = losses.classification_loss(7, label_smoothing=0.1)
+    loss = losses.LabelCrossEntropy(7, 0.1)
     for given, target in ((labels, np.eye(7)[labels]), (soft, soft)):
         smooth = target * 0.9 + 0.1 / 7
         expected = -(smooth * np.log(probabilities)).sum(axis=1)

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from test_training import arrays, ignore, never
 from test_training import order as ordered
 
-from hypermodels import ADJUSTABLE
+from hypermodels.dials import dropout_dials
 from search import training
 from search.datasets import PreparedDataset, prepare
 from search.orders import Order
@@ -39,23 +40,88 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     WORKBENCH.clear()
 
 
-def test_trials_that_differ_in_rate_and_decay_share_a_network_and_nothing_else(
-    data: PreparedDataset, tmp_path: Path, built: list[str]
+OTHER = {
+    "learning_rate": 5e-4,
+    "weight_decay": 0.1,
+    "label_smoothing": 0.1,
+    "dropout_rate": 0.5,
+    "stochastic_depth_rate": 0.3,
+}
+OWN = """
+import keras
+from hypermodels.convnet import Convnet
+from hypermodels.image_hypermodel import Network
+
+class Own(Convnet):
+    def network(self, values, images):
+        x = super().network(values, images).outputs
+        return Network(keras.layers.Dropout(values["dropout_rate"])(x))
+"""
+
+
+def train_in_turn(
+    data: PreparedDataset, folder: Path, other: dict[str, Any], **study: Any
 ) -> None:
-    first = ordered(data, tmp_path / "first", 1)
-    other = {"learning_rate": 5e-4, "weight_decay": 0.1}
-    second = replace(ordered(data, tmp_path / "second", 2, **other), order_id="0001")
-    for one in (first, second, replace(first, epochs=2)):  # which goes on after it
-        assert run_order(one, ignore, never).state == "COMPLETED"
-    assert built == ["0000"]
-    for name, epochs, values in (("first", 2, {}), ("second", 2, other)):
+    """Train a trial, another one, and the first a little further.
+
+    Each comes to what it comes to in a network of its own.
+    """
+
+    def ordered_as(name: str, epochs: int, values: dict[str, Any]) -> Order:
+        order = ordered(data, folder / name, epochs, **values)
+        return replace(order, order_id=name, study={**order.study, **study})
+
+    first = ordered_as("first", 1, {})
+    second = ordered_as("second", 2, other)
+    for one in (first, second, replace(first, epochs=2)):
+        outcome = run_order(one, ignore, never)
+        assert outcome.state == "COMPLETED", outcome.traceback
+    for name, values in (("first", {}), ("second", other)):
         WORKBENCH.clear()
-        anew = ordered(data, tmp_path / f"{name}-anew", epochs, **values)
-        run_order(anew, ignore, never)
+        run_order(ordered_as(f"{name}-anew", 2, values), ignore, never)
         for ours, theirs in zip(
-            arrays(tmp_path / name), arrays(tmp_path / f"{name}-anew"), strict=True
+            arrays(folder / name), arrays(folder / f"{name}-anew"), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_trials_that_differ_in_what_can_be_set_share_a_network_and_nothing_else(
+    data: PreparedDataset, tmp_path: Path, built: list[str]
+) -> None:
+    train_in_turn(data, tmp_path, OTHER)
+    assert built == ["first", "first-anew", "second-anew"]
+
+
+def test_what_cannot_be_set_is_built_anew(
+    data: PreparedDataset,
+    tmp_path: Path,
+    built: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network of one's own may use a knob in a way of its own."""
+    (tmp_path / "own_dropout.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    other = {"dropout_rate": 0.5}
+    train_in_turn(data, tmp_path, other, hypermodel="own_dropout:Own")
+    assert built[:3] == ["first", "second", "first"]
+
+
+def test_dropping_at_a_variable_rate_is_what_keras_does() -> None:
+    layer = keras.layers.Dropout(0.25, noise_shape=(None, 1, 1, 1), seed=1)
+    layer.rate_knob, layer.rate_share = "stochastic_depth_rate", 0.5
+    inputs = keras.Input((2, 2, 3))
+    model = keras.Model(inputs, layer(inputs))
+    images = np.ones((4000, 2, 2, 3), "float32")
+    (dial,) = dropout_dials(model).values()
+    for rate in (0.25, 0.4):
+        dial(2 * rate)
+        assert layer.get_config()["rate"] == rate
+        kept = np.asarray(model(images, training=True))
+        assert np.isclose((kept == 0).mean(), rate, atol=0.03)
+        assert np.allclose(kept[kept > 0], 1 / (1 - rate))
+        assert (np.ptp(kept, axis=(1, 2, 3)) == 0).all()
+    assert np.array_equal(model(images), images)
 
 
 def test_orders_share_a_network_only_where_the_graph_is_the_same(
@@ -64,14 +130,15 @@ def test_orders_share_a_network_only_where_the_graph_is_the_same(
     first = ordered(data, tmp_path, 1)
 
     def shares(other: Order, parts: int = 1) -> bool:
-        return key_of(first, 1, ADJUSTABLE) == key_of(other, parts, ADJUSTABLE)
+        return key_of(first, 1) == key_of(other, parts)
 
     assert shares(replace(first, epochs=3, order_id="0007", folder="elsewhere"))
-    assert shares(ordered(data, tmp_path, 1, learning_rate=1e-4, weight_decay=0.3))
+    assert shares(ordered(data, tmp_path, 1, **OTHER))
     assert not shares(first, parts=2)
     for change in ({"seed": 1}, {"length": 9}, {"use_validation": True}):
         assert not shares(replace(first, **change))
-    assert not shares(ordered(data, tmp_path, 1, dropout_rate=0.1))
+    assert not shares(ordered(data, tmp_path, 1, dropout_rate=0.0))
+    assert not shares(ordered(data, tmp_path, 1, normalization="group"))
 
 
 def test_a_bench_keeps_the_last_few() -> None:

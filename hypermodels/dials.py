@@ -1,0 +1,98 @@
+"""What of a built network can be set anew without another graph, on TensorFlow.
+
+A trial that differs from another in nothing else takes its network as it is, traced and
+compiled. A number that is part of a graph becomes a variable here, which is no part of
+the network's state: checkpoints hold what they held.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+
+from hypermodels.losses import LabelCrossEntropy
+from hypermodels.optimizers import Values
+
+Dials = dict[str, Callable[[float], None]]
+
+
+def make_dials(model: keras.Model, values: Values) -> Dials:
+    """Return knob -> what sets it, for the knobs of `ADJUSTABLE` that can be.
+
+    To be called before the network is traced. It has no configuration of its training
+    that could be saved afterwards.
+
+    Args:
+        model: compiled, with an optimizer of `make_optimizer`.
+        values: of the knobs it was built with.
+    """
+    return {
+        **optimizer_dials(model.optimizer, values),
+        **dropout_dials(model),
+        **smoothing_dials(model.loss),
+    }
+
+
+def optimizer_dials(optimizer: Any, values: Values) -> Dials:
+    """Return the dials of learning rate and weight decay."""
+    prefix = "sgd_" if values["optimizer"] == "sgd" else ""
+    dials: Dials = {f"{prefix}learning_rate": optimizer.trial_schedule.set}
+    if optimizer.weight_decay is not None:
+        decay = variable_of(optimizer.weight_decay, "decay")
+        # Past the tracking of variables: this one is no state of the training.
+        object.__setattr__(optimizer, "weight_decay", decay)
+        dials[f"{prefix}weight_decay"] = decay.assign
+    return dials
+
+
+def dropout_dials(model: keras.Model) -> Dials:
+    """Return the dials of what `blocks` drops.
+
+    None where another layer draws random numbers: what sets it is not known.
+    """
+    layers = [layer for layer in model.layers if is_random(layer)]
+    if not all(hasattr(layer, "rate_knob") for layer in layers):
+        return {}
+    rates = {layer.name: variable_of(layer.rate, "rate") for layer in layers}
+    for layer in layers:
+        layer.call = partial(dropped, layer, rates[layer.name])
+
+    def set_rates(knob: str, value: float) -> None:
+        for layer in layers:
+            if layer.rate_knob == knob:
+                layer.rate = layer.rate_share * value
+                rates[layer.name].assign(layer.rate)
+
+    return {knob: partial(set_rates, knob) for knob in {x.rate_knob for x in layers}}
+
+
+def is_random(layer: Any) -> bool:
+    """Return whether a layer draws random numbers."""
+    return any("seed_generator_state" in v.path for v in layer.variables)
+
+
+def dropped(layer: Any, rate: Any, inputs: Any, training: bool = False) -> Any:
+    """Compute what `keras.layers.Dropout` does, at a rate that is a variable."""
+    if not training:
+        return inputs
+    ops = keras.ops
+    noise_shape = layer.noise_shape or (None,) * len(inputs.shape)
+    edges = zip(noise_shape, ops.shape(inputs), strict=True)
+    shape = [whole if edge is None else edge for edge, whole in edges]
+    # In float32: of the numbers from 0 to 1 bfloat16 has too few.
+    kept = keras.random.uniform(shape, dtype="float32", seed=layer.seed_generator)
+    scale = ops.cast(1.0 / (1.0 - rate), inputs.dtype)
+    return ops.where(kept >= rate, inputs * scale, ops.zeros_like(inputs))
+
+
+def smoothing_dials(loss: Any) -> Dials:
+    """Return the dial of label smoothing, where the loss is ours."""
+    if not isinstance(loss, LabelCrossEntropy):
+        return {}
+    loss.smoothing = variable_of(loss.smoothing, "smoothing")
+    return {"label_smoothing": loss.smoothing.assign}
+
+
+def variable_of(value: float, name: str) -> keras.Variable:
+    return keras.Variable(value, trainable=False, dtype="float32", name=name)
