@@ -123,7 +123,7 @@ def test_workers_leave_no_temporary_files(
 
 # What a process is, beside what it computes.
 TELLING = """
-import gc, json, os, signal, sys, tempfile
+import gc, importlib.util, json, os, signal, sys, tempfile
 import threadpoolctl
 
 def kind(descriptor):
@@ -143,6 +143,8 @@ told = {
     "descriptors": sorted(map(kind, descriptors)),
     "pools": sorted({p["num_threads"] for p in threadpoolctl.threadpool_info()}),
     "collects": gc.isenabled(),
+    "left out": [name for name in ("matplotlib", "sklearn") if name not in sys.modules],
+    "can be imported": importlib.util.find_spec("matplotlib") is not None,
     "frozen": gc.get_freeze_count() > 100_000,
 }
 with open("told.json", "w") as file:
@@ -178,6 +180,8 @@ def test_a_forked_worker_is_what_a_new_process_is(
     assert '"CUDA_VISIBLE_DEVICES": "0"' in told[0]
     assert '"frozen": true' in told[0]
     assert '"has its own temporary folder": true' in told[0]
+    assert '"can be imported": true' in told[0]
+    assert '"left out": [\n  "matplotlib",\n  "sklearn"\n ]' in told[0]
     assert told[0] == told[1]
 
 
