@@ -167,13 +167,15 @@ def table(runs: list[Any]) -> str:
     )
     lines = [head]
     for name, case in CASES.items():
-        own = [r for r in runs if r["case"] == name and r["workers"] is None]
-        kinds = [(r["asked_trials"] or case.trials, r.get("commit")) for r in own]
+        own = [run for run in runs if run["case"] == name]
+        kinds = [
+            (run["asked_trials"] or case.trials, run["workers"], run.get("commit"))
+            for run in own
+        ]
         for kind in dict.fromkeys(kinds):  # other code is another line
-            alike = [
-                r for r, own_kind in zip(own, kinds, strict=True) if own_kind == kind
-            ]
-            lines.append(row(case, alike))
+            alike = [run for run, its in zip(own, kinds, strict=True) if its == kind]
+            if {run["side"] for run in alike} == set(SIDES):
+                lines.append(row(case, alike))
     return "\n".join(lines)
 
 
@@ -189,8 +191,10 @@ def row(case: Case, runs: list[Any]) -> str:
         )
         for key in ("seconds", "cpu_seconds", "peak_mib")
     )
+    workers = sides["ours"][0]["workers"]
+    about = case.about if workers is None else f"{case.about}; workers: {workers}"
     return (
-        f"| {case.about} | {sides['ours'][0]['trials']} | {seconds}"
+        f"| {about} | {sides['ours'][0]['trials']} | {seconds}"
         f" | **{statistics.median(ratios):.2f}** ({min(ratios):.2f}–"
         f"{max(ratios):.2f}), {len(ratios)} | ≤ {case.target:.2f}"
         f" | {spent} | {memory} |"
