@@ -95,4 +95,7 @@ def smoothing_dials(loss: Any) -> Dials:
 
 
 def variable_of(value: float, name: str) -> keras.Variable:
-    return keras.Variable(value, trainable=False, dtype="float32", name=name)
+    # In a layer of mixed precision a variable would else be read in its precision.
+    return keras.Variable(
+        value, trainable=False, dtype="float32", autocast=False, name=name
+    )
