@@ -149,7 +149,8 @@ class WorkerProcesses:
         # Where its network was trained before, by this trial or another, it still is.
         key = key_of(order, 1)
         place = next((p for p in free if key in p.known), free[0])
-        if key not in place.known and is_replaced_at_once(place.process):
+        holds_others = bool(place.known) and key not in place.known
+        if holds_others and is_replaced_at_once(place.process):
             self._end(place)
         place.take(order if order.lease else leased(order))
         try:
@@ -240,7 +241,9 @@ class WorkerProcesses:
         assert place.order is not None
         key, place.order = key_of(place.order, 1), None
         place.orders_done += 1
-        place.known = [*(known for known in place.known if known != key), key][-KEPT:]
+        if outcome.state != "INFEASIBLE":  # of such a one nothing was trained
+            others = (known for known in place.known if known != key)
+            place.known = [*others, key][-KEPT:]
         memory = memory_of(place.process.pid)
         worn_out = is_worn_out(place.orders_done, memory, self._memory_limit)
         if worn_out or outcome.failure == OUT_OF_MEMORY:

@@ -266,6 +266,14 @@ def test_each_network_has_a_process_of_its_own(
     assert len(set(processes_of(tmp_path, *orders))) == 1
 
 
+def test_a_process_that_has_trained_nothing_takes_the_next_network(
+    tmp_path: Path,
+) -> None:
+    too_large = order(tmp_path, max_parameters=1)
+    wider = replace(too_large, values=VALUES | {"base_filters": 32})
+    assert len(set(processes_of(tmp_path, too_large, wider, order(tmp_path)))) == 1
+
+
 def test_a_training_goes_on_when_the_nursery_is_killed(tmp_path: Path) -> None:
     executor = workers(tmp_path)
     executor.submit(order(tmp_path / "killed", epochs=3))
