@@ -164,14 +164,17 @@ def upsample(
 
 
 def class_probabilities(x: Any, num_classes: int) -> Any:
-    """Return softmax probabilities of (batch, features), float32."""
-    x = keras.layers.Dense(num_classes, name="logits")(x)
+    """Return softmax probabilities of (batch, features), float32.
+
+    So are the logits: in bfloat16 the largest of many are often the same number.
+    """
+    x = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.layers.Activation("softmax", dtype="float32", name="probabilities")(x)
 
 
 def foreground_probability(x: Any, height: int, width: int) -> Any:
     """Return the probability of foreground, (batch, height, width, 1) float32."""
-    x = keras.layers.Conv2D(1, 1, name="logits")(x)
+    x = keras.layers.Conv2D(1, 1, dtype="float32", name="logits")(x)
     x = resize_to(x, height, width, "resize_logits")
     return keras.layers.Activation(
         "sigmoid", dtype="float32", name="foreground_probability"
