@@ -34,7 +34,8 @@ TASKS: dict[str, Task] = {
 FROM_SCRATCH = frozenset({"convnet", "unet"})
 
 # Knobs that change nothing in a network that is built but the value of a variable (on
-# TensorFlow: `hypermodels.dials`); of the latter, zero leaves layers out.
+# TensorFlow: `hypermodels.dials`), and knobs of which that is true but from or to zero,
+# at which a layer is left out.
 ADJUSTABLE = (
     "learning_rate",
     "sgd_learning_rate",

@@ -18,7 +18,7 @@ Dials = dict[str, Callable[[float], None]]
 
 
 def make_dials(model: keras.Model, values: Values) -> Dials:
-    """Return knob -> what sets it, for the knobs of `ADJUSTABLE` that can be.
+    """Return knob -> what sets it, for the adjustable knobs this network has.
 
     To be called before the network is traced. It has no configuration of its training
     that could be saved afterwards.

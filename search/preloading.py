@@ -49,6 +49,7 @@ def preload() -> None:
 def hidden(names: tuple[str, ...]) -> Iterator[None]:
     """Let packages that are not imported yet seem absent, for a while."""
     absent = [name for name in names if name not in sys.modules]
+    # Where None stands for a module, `import` says that there is none.
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
     try:
         yield
