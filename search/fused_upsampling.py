@@ -4,7 +4,7 @@ Of the nine pixels that a 3x3 kernel sees in an image enlarged twice, only four 
 the others are copies. What the kernel does to copies can be added up first: what comes
 of it is a transposed convolution with stride 2, whose 4x4 kernel is the 3x3 kernel
 convolved with a box of 2x2 ones. That is 16 products for a pixel of the small image
-instead of 36, and the enlarged image is never written. Sums are rounded in another order.
+instead of 36, and the enlarged image is never written. Sums differ by rounding.
 
 XLA may do with this what it likes, and was not measured: there all stays as it is.
 """

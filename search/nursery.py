@@ -1,8 +1,10 @@
-"""The nursery: a process that imports what workers import, and forks them.
+"""The nursery: a process that has imported what workers import, and forks them.
 
-Importing TensorFlow and Keras takes seconds and hundreds of MiB. Here it happens once,
-beside the driver's own import; a worker then begins at once, and shares the pages. No
-device and no thread is started before the fork: neither outlives it in the child.
+Importing TensorFlow and Keras takes seconds and hundreds of MiB. Here it happened once;
+a worker then begins at once, and shares the pages. The nursery is itself a fork of the
+driver where that runs a single thread, so that it shares them, too; else it imports
+beside the driver. No device and no thread is started before a fork: neither outlives it
+in the child.
 
 The driver asks over a socket and hands over what the worker is to read and write. How a
 worker ended reaches it through a pipe of that worker's own. The driver could also wait
@@ -18,13 +20,14 @@ import select
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from search import worker
 from search.preloading import preload
-from search.processes import die_with_parent
+from search.processes import die_with_parent, reset_signals, threads_of_its_own
 
 READY = b"r"
 REFUSED = b"0"
@@ -147,23 +150,70 @@ def settle() -> None:
     threadpoolctl.threadpool_limits(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
+def take_over(driver: socket.socket, parent: int) -> NoReturn:
+    """Be the nursery in a fork of the driver that has imported all; never return.
+
+    What the driver was doing is not gone on with: nothing here goes back up its stack.
+
+    Args:
+        parent: the driver's process id.
+    """
+    status = 1
+    try:
+        die_with_parent()
+        if os.getppid() == parent:  # else it died before the kernel was told
+            os.setsid()
+            reset_signals()
+            keep_only(driver.fileno())
+            gc.disable()
+            gc.freeze()
+            serve(driver, {})
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def keep_only(descriptor: int) -> None:
+    """Close what else is open, and give the standard streams new files.
+
+    A lock on a file would else be held as long as this process lives, and what is left
+    in the buffer of the driver's stdin would be read as an order.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if number > 2 and number != descriptor:
+            with contextlib.suppress(OSError):  # the folder's own is closed by now
+                os.close(number)
+
+
+def serve(driver: socket.socket, set_by_imports: Mapping[str, str]) -> None:
+    """Say that workers can be had, and fork them; in one of them, be it."""
+    driver.sendall(READY)
+    if fork_workers(driver, set_by_imports):
+        worker.main()
+
+
 def main() -> None:
     """Import, then fork; the socket to the driver is the descriptor in argv."""
     die_with_parent()
     # What a collection would find now is imported modules.
     gc.disable()
     before = dict(os.environ)
-    with socket.socket(fileno=int(sys.argv[1])) as driver:
-        preload()
-        imports = {k: v for k, v in os.environ.items() if before.get(k) != v}
-        os.close(os.pidfd_open(os.getpid()))  # told now where the kernel has none
-        threads = len(list(Path("/proc/self/task").iterdir()))
-        if threads > 1:
-            sys.exit(f"{threads} threads run after the imports: a fork would lose them")
-        driver.sendall(READY)
-        is_worker = fork_workers(driver, imports)
-    if is_worker:
-        worker.main()
+    driver = socket.socket(fileno=int(sys.argv[1]))
+    preload()
+    imports = {k: v for k, v in os.environ.items() if before.get(k) != v}
+    os.close(os.pidfd_open(os.getpid()))  # told now where the kernel has none
+    threads = threads_of_its_own()
+    if threads > 1:
+        sys.exit(f"{threads} threads run after the imports: a fork would lose them")
+    serve(driver, imports)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,17 @@ def preload() -> None:
     write its marks into pages that forks share.
     """
     with hidden(UNUSED):
-        for name in MODULES:
-            # A backend that is missing, say: the order that needs it tells.
-            with contextlib.suppress(Exception):
-                import_module(name)
+        import_all()
     gc.collect()
     gc.freeze()
+
+
+def import_all() -> None:
+    """Import all of it."""
+    for name in MODULES:
+        # A backend that is missing, say: the order that needs it tells.
+        with contextlib.suppress(Exception):
+            import_module(name)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,3 +35,35 @@ def die_with_parent() -> None:
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def is_single() -> bool:
+    """Return whether this thread is all that runs here, so that a fork loses nothing.
+
+    The kernel ties what dies with its parent to the thread that has started it: only
+    the main thread lasts as long as the process. Linux only.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and threads_of_its_own() == 1
+
+
+def threads_of_its_own() -> int:
+    """Return the threads of this process but those of OpenBLAS (Linux).
+
+    That ends them before a fork, and starts new ones when there is something to do.
+    """
+    import threadpoolctl
+
+    pools = threadpoolctl.threadpool_info()
+    blas = (pool for pool in pools if pool["internal_api"] == "openblas")
+    idle = sum(int(pool["num_threads"]) - 1 for pool in blas)
+    return max(1, len(list(Path("/proc/self/task").iterdir())) - idle)
+
+
+def reset_signals() -> None:
+    """Handle signals as a new process of Python does."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

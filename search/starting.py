@@ -1,5 +1,8 @@
 """Start worker processes: forked by the nursery where there is one, else by themselves.
 
+The nursery is a fork of this process where it runs one thread when it is to import
+Keras, else a program of its own.
+
 One nursery serves all searches of this process. Where it cannot be had (no Linux, a
 backend that runs threads, no memory for it) workers are started as any program is.
 """
@@ -17,9 +20,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, Protocol
 
+from search.backend import load_keras
 from search.devices import compilation_cache, cores, gpus, worker_environment
-from search.nursery import REFUSED, Handed
-from search.processes import module_command, module_environment
+from search.nursery import REFUSED, Handed, take_over
+from search.preloading import import_all
+from search.processes import is_single, module_command, module_environment
 
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 # As a worker may be silent while it loads; and what a fork may take.
@@ -114,6 +119,38 @@ class Keeper(threading.Thread):
             self.join(SECONDS_TO_TELL)
 
 
+class ForkKeeper(threading.Thread):
+    """Forks this process to be the nursery, and waits for its end.
+
+    To be made in the main thread of a process without others.
+    """
+
+    def __init__(self, theirs: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._pid, self._pidfd = 0, -1
+        driver = os.getpid()
+        with theirs, contextlib.suppress(OSError):  # without room it is closed here
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self._pid = os.fork()
+            if self._pid == 0:
+                take_over(theirs, driver)
+            self._pidfd = os.pidfd_open(self._pid)
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # the program waits for all its children
+            if self._pid:
+                os.waitpid(self._pid, 0)
+
+    def end(self) -> None:
+        """End the nursery, and with it its workers."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self.join(SECONDS_TO_TELL)
+            os.close(self._pidfd)
+
+
 class Nursery:
     """The driver's side of a nursery; gone with it, at the latest when Python ends.
 
@@ -122,12 +159,12 @@ class Nursery:
         has_imported: it has answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeper_class: type[Keeper | ForkKeeper] = Keeper) -> None:
         self.imports_under = read_at_import()
         self.has_imported = False
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(SECONDS_TO_IMPORT)
-        keeper = Keeper(theirs)
+        keeper = keeper_class(theirs)
         keeper.start()
         # Its workers hold on to it: it is not ended under them.
         self.end = weakref.finalize(self, end, self._socket, keeper, os.getpid())
@@ -155,13 +192,21 @@ class Nursery:
             worker.stdin.flush()
         return worker
 
-    def _ask(self, handed: Handed) -> tuple[int, int]:
-        """Return the process id of a new worker, and a descriptor of the process."""
+    def await_imports(self) -> None:
+        """Wait until workers can be forked.
+
+        Raises:
+            OSError: it is dead, or does not answer.
+        """
         if not self.has_imported:
             if not self._socket.recv(1):
                 raise ConnectionResetError("the nursery ended while it imported")
             self.has_imported = True
             self._socket.settimeout(SECONDS_TO_FORK)
+
+    def _ask(self, handed: Handed) -> tuple[int, int]:
+        """Return the process id of a new worker, and a descriptor of the process."""
+        self.await_imports()
         socket.send_fds(self._socket, [b"w"], handed)
         flags = socket.MSG_CMSG_CLOEXEC
         pid, descriptors, *_ = socket.recv_fds(self._socket, 32, 1, flags)
@@ -212,18 +257,40 @@ _is_hopeless = not CAN_FORK
 
 
 def start_nursery() -> None:
-    """Begin to import what workers import, beside what this process does."""
+    """Import what workers import, here where this process can be forked, else beside.
+
+    Raises:
+        InputError: the backend that Keras is told to use is not installed.
+    """
     with _lock:
         if not _is_hopeless:
-            current_nursery()
+            current_nursery(may_import=True)
 
 
-def current_nursery() -> Nursery:
-    """Return the nursery, a new one where variables its imports read have changed."""
+def current_nursery(may_import: bool = False) -> Nursery:
+    """Return the nursery, a new one where variables its imports read have changed.
+
+    Args:
+        may_import: what workers need may be imported here, to fork this process.
+    """
     global _nursery
     if _nursery is None or _nursery.imports_under != read_at_import():
-        _nursery = Nursery()
+        keeper_class = keeper_for(may_import)
+        _nursery = Nursery(keeper_class)
+        if keeper_class is ForkKeeper:
+            # Until then it holds what is open here. Who needs it is told if it fails.
+            with contextlib.suppress(OSError):
+                _nursery.await_imports()
     return _nursery
+
+
+def keeper_for(may_import: bool) -> type[Keeper | ForkKeeper]:
+    """Return what makes the nursery."""
+    if not may_import or not is_single():
+        return Keeper
+    load_keras()
+    import_all()
+    return ForkKeeper if is_single() else Keeper
 
 
 def forked_worker(environment: Mapping[str, str], log: IO[str]) -> ForkedWorker | None:
@@ -248,7 +315,7 @@ def forked_worker(environment: Mapping[str, str], log: IO[str]) -> ForkedWorker 
     return None
 
 
-def end(connection: socket.socket, keeper: Keeper, owner: int) -> None:
+def end(connection: socket.socket, keeper: Keeper | ForkKeeper, owner: int) -> None:
     """End a nursery; a fork of its owner only lets go of it."""
     connection.close()
     if os.getpid() == owner:

@@ -27,8 +27,6 @@ from search.worker_processes import WorkerProcesses, hang_up
 
 pytestmark = pytest.mark.skipif(not starting.CAN_FORK, reason="needs Linux")
 ROOT = Path(__file__).parents[1]
-# In the environment of what a test starts, and of what that starts.
-MARK = "MARK_OF_TEST"
 
 
 def order(folder: Path, epochs: int = 2, **changes: object) -> Order:
@@ -317,6 +315,7 @@ def test_other_variables_of_an_import_need_another_nursery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(starting, "_nursery", None)
+    monkeypatch.setattr(starting, "is_single", lambda: False)
     starting.start_nursery()
     first = starting._nursery
     starting.start_nursery()
@@ -324,73 +323,3 @@ def test_other_variables_of_an_import_need_another_nursery(
     monkeypatch.setenv("KERAS_BACKEND", "another")
     starting.start_nursery()
     assert starting._nursery is not first
-
-
-DRIVER = """
-import sys
-from search.devices import worker_environment
-from search.starting import start_nursery, start_worker
-
-start_nursery()
-print("began", flush=True)
-if sys.argv[1] != "at once":
-    process = start_worker(worker_environment(0, 1), sys.stderr)
-    print(process.pid, flush=True)
-if sys.argv[1] != "end":
-    sys.stdin.read()
-"""
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the living processes with a mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != "zombie":
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-@pytest.mark.parametrize("way", ["at once", "later", "stopped", "end"])
-def test_nothing_is_left_of_a_driver(tmp_path: Path, way: str) -> None:
-    """Killed while the nursery imports or later, its worker stopped; or at its end."""
-    mark = str(tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", DRIVER, way],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, MARK: mark},
-        text=True,
-    ) as driver:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "began\n"
-        wait_until(lambda: len(marked(mark)) >= 2 or driver.poll() is not None)
-        if way in ("later", "stopped"):
-            worker = int(driver.stdout.readline())
-            assert worker in [process.pid for process in marked(mark)]
-            if way == "stopped":
-                wait_until(lambda: os.getsid(worker) == worker)  # it has settled
-                os.kill(worker, signal.SIGSTOP)
-        if way == "end":
-            assert driver.wait(60) == 0
-        driver.kill()
-    wait_until(lambda: not marked(mark))
-
-
-def test_bad_input_leaves_no_nursery(tmp_path: Path) -> None:
-    """The space is checked while the nursery imports."""
-    mark = str(tmp_path)
-    asked = ["search", "shapes-convnet", "--fix", "learning_rat=1", "--workers", "1"]
-    result = subprocess.run(
-        [sys.executable, "-m", "search", *asked],
-        cwd=tmp_path,
-        env={**os.environ, MARK: mark, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert marked(mark) == []
