@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Protocol
 
 from search.backend import load_keras
-from search.devices import compilation_cache, cores, gpus, worker_environment
-from search.nursery import REFUSED, Handed, take_over
+from search.devices import compilation_cache, gpus
+from search.keepers import SECONDS_TO_TELL, ForkKeeper, Keeper
+from search.nursery import REFUSED, Handed
 from search.preloading import import_all
 from search.processes import is_single, module_command, module_environment
 
@@ -30,7 +31,6 @@ CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 # As a worker may be silent while it loads; and what a fork may take.
 SECONDS_TO_IMPORT = 600.0
 SECONDS_TO_FORK = 60.0
-SECONDS_TO_TELL = 5.0
 ATTEMPTS = 2
 # Begin the names of variables that are read when frameworks are imported.
 READ_AT_IMPORT = ("HOME", "JAX_", "KERAS_", "LD_", "PYTHON", "TF_", "XLA_")
@@ -81,74 +81,6 @@ def is_replaced_at_once(process: WorkerProcess | None) -> bool:
     given back. A fork takes milliseconds, but on a GPU it has all to load there.
     """
     return isinstance(process, ForkedWorker) and not gpus()
-
-
-class Keeper(threading.Thread):
-    """Starts the nursery's process and waits for its end.
-
-    The kernel kills the nursery when the thread that started it ends; a search may run
-    in one that does not last.
-    """
-
-    def __init__(self, theirs: socket.socket) -> None:
-        super().__init__(daemon=True)
-        self._theirs = theirs
-        self._process: subprocess.Popen[bytes] | None = None
-        self._environment = module_environment(worker_environment(0, cores()))
-
-    def run(self) -> None:
-        number = self._theirs.fileno()
-        # Without the memory to start it, its end of the socket closes here.
-        with self._theirs, contextlib.suppress(OSError):
-            self._process = subprocess.Popen(
-                [*module_command("nursery"), str(number)],
-                pass_fds=[number],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=self._environment,
-                start_new_session=True,
-            )
-        if self._process is not None:
-            self._process.wait()
-
-    def end(self) -> None:
-        """End the nursery, and with it its workers."""
-        if self._process is not None:
-            self._process.kill()
-            self.join(SECONDS_TO_TELL)
-
-
-class ForkKeeper(threading.Thread):
-    """Forks this process to be the nursery, and waits for its end.
-
-    To be made in the main thread of a process without others.
-    """
-
-    def __init__(self, theirs: socket.socket) -> None:
-        super().__init__(daemon=True)
-        self._pid, self._pidfd = 0, -1
-        driver = os.getpid()
-        with theirs, contextlib.suppress(OSError):  # without room it is closed here
-            sys.stdout.flush()
-            sys.stderr.flush()
-            self._pid = os.fork()
-            if self._pid == 0:
-                take_over(theirs, driver)
-            self._pidfd = os.pidfd_open(self._pid)
-
-    def run(self) -> None:
-        with contextlib.suppress(OSError):  # the program waits for all its children
-            if self._pid:
-                os.waitpid(self._pid, 0)
-
-    def end(self) -> None:
-        """End the nursery, and with it its workers."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            self.join(SECONDS_TO_TELL)
-            os.close(self._pidfd)
 
 
 class Nursery:

@@ -190,7 +190,7 @@ def test_a_nursery_holds_nothing_else_of_the_driver(told: dict[str, Any]) -> Non
     # The standard streams, the driver's orders, and two that watch the worker.
     assert told["descriptors"] == 6
     assert told["caught"] & 1 << signal.SIGINT - 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGUSR1):
         assert not (told["caught"] | told["ignored"]) & 1 << number - 1
 
 

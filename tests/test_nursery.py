@@ -15,7 +15,7 @@ import psutil
 import pytest
 from test_training import VALUES
 
-from search import starting
+from search import keepers, starting
 from search.datasets import prepare
 from search.devices import worker_environment
 from search.memory import holds_more, memory_of, most_memory_of
@@ -303,7 +303,8 @@ def test_without_a_nursery_workers_are_started_by_themselves(
     whole = module_command
     monkeypatch.setattr(starting, "_nursery", None)
     monkeypatch.setattr(starting, "_is_hopeless", False)
-    monkeypatch.setattr(starting, "module_command", command)
+    for module in (starting, keepers):
+        monkeypatch.setattr(module, "module_command", command)
     for _ in range(2):
         process = start_worker(worker_environment(0, 1), sys.__stderr__)
         assert isinstance(process, subprocess.Popen)

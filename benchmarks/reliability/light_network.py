@@ -32,6 +32,7 @@ class LightModel:
     """What `search.training` takes for a compiled Keras model."""
 
     layers: tuple[Any, ...] = ()
+    jit_compile = True  # there is nothing to make faster
 
     def __init__(self, order: Any) -> None:
         rng = np.random.default_rng(order.seed)
