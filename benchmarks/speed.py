@@ -2,15 +2,15 @@
 
     python -m benchmarks.speed --data-dir DIR [--case frozen] [--repeats 3]
 
-Each case is a search of ours and one of keras-tuner 1.4.8, in turn, each in a process
-of its own: wall time from its start (imports, building and compiling included) to its
-end, the processor time of all its processes, and their largest memory together (a page
-that several share counts once). Wall times mean something on a machine that does
-nothing else; processor time nearly everywhere. Data are prepared before; features of
-frozen parts are not. Runs are added to `benchmarks/results/speed.json`, from which the
-table is made; `--table` only prints it. `--ours-alone --workers 1` measures how much of
-a search passes outside its epochs: with imports, building, checkpoints, records. DIR
-holds `tensorflow_datasets/`, `VOCdevkit/` and `weights/`.
+Each case is a search of ours, by its command, and one of keras-tuner 1.4.8, in turn,
+each in a process of its own: wall time from its start (imports, building and compiling
+included) to its end, the processor time of all its processes, and their largest memory
+together (a page that several share counts once). Wall times mean something on a machine
+that does nothing else; processor time nearly everywhere. Data are prepared before;
+features of frozen parts are not. Runs are added to `benchmarks/results/speed.json`,
+from which the table is made; `--table` only prints it. `--ours-alone --workers 1`
+measures how much of a search passes outside its epochs: with imports, building,
+checkpoints, records. DIR holds `tensorflow_datasets/`, `VOCdevkit/` and `weights/`.
 
 For a machine that is free for a short time: `--repeats 1 --case scratch --trials 2`
 adds one pair, which took 159 and 200 s on two cores; `--case frozen --trials 4` took 56
@@ -36,14 +36,16 @@ import psutil  # type: ignore[import-untyped]
 from benchmarks.speed_cases import CASES, Case
 from search.environment import environment
 from search.files import read_json, write_json
+from search.paths import study_paths
+from search.records import Trial, read_records
 
 RECORD = Path(__file__).parent / "results" / "speed.json"
 SIDES = ("ours", "keras-tuner")
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def measured(command: list[str], env: dict[str, str]) -> dict[str, Any]:
-    """Run a command; return its seconds, peak memory and what it printed as JSON."""
+def measured(command: list[str], env: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """Run a command; return its seconds and peak memory, and its last line."""
     started, spent_before = time.monotonic(), processor_seconds()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=env)
@@ -56,12 +58,12 @@ def measured(command: list[str], env: dict[str, str]) -> dict[str, Any]:
         if process.returncode:
             raise SystemExit(errors.read().decode()[-3000:])
         lines = output.read().decode().strip().splitlines()
+    spent = processor_seconds() - spent_before
     return {
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(processor_seconds() - spent_before, 2),
+        "cpu_seconds": round(spent, 2),
         "peak_mib": round(peak / 2**20),
-        **json.loads(lines[-1]),
-    }
+    }, lines[-1]
 
 
 def processor_seconds() -> float:
@@ -100,16 +102,46 @@ def run_pair(case: str, options: argparse.Namespace, work: Path) -> list[Any]:
     for side in SIDES[:1] if options.ours_alone else SIDES:
         if side == "ours":
             shutil.rmtree(cache / "features", ignore_errors=True)
-        command = [sys.executable, "-m", "benchmarks.speed_sides", side, case]
-        command += ["--data-dir", str(options.data_dir), "--work", str(work)]
-        for name in ("trials", "workers"):
-            value = getattr(options, name)
-            command += [] if value is None else [f"--{name}", str(value)]
+            costs, _ = measured(our_command(case, options, work), env)
+            told = recorded(case, work)
+        else:
+            costs, line = measured(peer_command(case, options, work), env)
+            told = json.loads(line)
         run = {"case": case, "side": side, "asked_trials": options.trials}
-        run |= {"workers": options.workers, **measured(command, env)}
+        run |= {"workers": options.workers, **costs, **told}
         runs.append(run | {"commit": environment()["commit"]})
         print(json.dumps({k: v for k, v in run.items() if k != "scores"}), flush=True)
     return runs
+
+
+def our_command(case: str, options: argparse.Namespace, work: Path) -> list[str]:
+    """Return the command line of our search."""
+    asked = CASES[case].options(options.data_dir, options.trials)
+    if options.workers is not None:
+        asked += ["--workers", str(options.workers)]
+    places = ["--data-dir", str(options.data_dir), "--results-dir", f"{work}/results"]
+    places += ["--logs-dir", f"{work}/logs", "--quiet", "--json"]
+    return [sys.executable, "-m", "search", "search", *asked, *places]
+
+
+def peer_command(case: str, options: argparse.Namespace, work: Path) -> list[str]:
+    """Return the command line of keras-tuner's search."""
+    command = [sys.executable, "-m", "benchmarks.speed_peer", case]
+    command += ["--data-dir", str(options.data_dir), "--work", str(work)]
+    trials = options.trials
+    return command if trials is None else [*command, "--trials", str(trials)]
+
+
+def recorded(case: str, work: Path) -> dict[str, Any]:
+    """Return what the records of our search say."""
+    paths = study_paths(case, work / "results", work / "logs")
+    trials = read_records(paths.trials, Trial)
+    return {
+        "trials": sum(trial.state == "COMPLETED" for trial in trials),
+        "epochs": sum(trial.epochs for trial in trials),
+        "training_seconds": sum(trial.seconds for trial in trials),
+        "scores": [trial.score for trial in trials if trial.score is not None],
+    }
 
 
 def prepare(case: str, options: argparse.Namespace, cache: Path) -> None:

@@ -47,14 +47,29 @@ class Case:
         """Return how many are asked for; 0 where the tuner decides."""
         return int(self.changes.get("trials", 0))
 
+    def options(self, data_dir: Path, trials: int | None = None) -> list[str]:
+        """Return what our command is told, with fewer trials where time is short."""
+        changes = self.changed(data_dir, trials)
+        told = [self.study, "--name", self.name]
+        for knob, value in changes.pop("fixed", {}).items():
+            told += ["--fix", f"{knob}={value}"]
+        for name, value in changes.items():
+            told += [f"--{name.replace('_', '-')}", str(value)]
+        return told
+
     def made(self, data_dir: Path, trials: int | None = None) -> Study:
         """Return the study, with fewer trials where time is short."""
+        changes = self.changed(data_dir, trials)
+        return replace(ready_made(self.study), name=self.name, **changes)
+
+    def changed(self, data_dir: Path, trials: int | None) -> dict[str, Any]:
+        """Return the fields of the ready-made study that differ."""
         changes = dict(self.changes)
         if self.needs_weights:
             changes["weights"] = str(data_dir / WEIGHTS)
         if trials is not None:
             changes["trials"] = trials
-        return replace(ready_made(self.study), name=self.name, **changes)
+        return changes
 
 
 CASES = {

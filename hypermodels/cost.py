@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 WARM_UP_RUNS = 3
-TIMED_RUNS = 11
+LEAST_RUNS, MOST_RUNS = 5, 11
+ENOUGH_SECONDS = 0.1
 
 
 def forward_flops(model: keras.Model) -> int:
@@ -25,16 +26,20 @@ def forward_flops(model: keras.Model) -> int:
 def latency_ms(model: keras.Model) -> float:
     """Return the milliseconds of one image forward, compiled, on this machine.
 
-    The median of several runs, after some that compile and warm up.
+    The median of several runs, after some that compile and warm up; of fewer where they
+    take longer, whose times differ less.
     """
     arrays = [np.zeros((1, *t.shape[1:]), "float32") for t in model.inputs]
     image = arrays if len(arrays) > 1 else arrays[0]
-    seconds = []
-    for _ in range(WARM_UP_RUNS + TIMED_RUNS):
+    seconds: list[float] = []
+    for number in range(WARM_UP_RUNS + MOST_RUNS):
         started = time.perf_counter()
         model.predict_on_batch(image)
-        seconds.append(time.perf_counter() - started)
-    return 1000.0 * statistics.median(seconds[WARM_UP_RUNS:])
+        if number >= WARM_UP_RUNS:
+            seconds.append(time.perf_counter() - started)
+        if len(seconds) >= LEAST_RUNS and sum(seconds) > ENOUGH_SECONDS:
+            break
+    return 1000.0 * statistics.median(seconds)
 
 
 def multiply_adds(layer: Any) -> int:

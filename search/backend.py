@@ -5,14 +5,17 @@ import os
 import sys
 import tempfile
 
+from search.environment import is_command
 from search.errors import InputError
+from search.preloading import UNUSED, hidden
 
 
 def load_keras() -> None:
     """Import Keras; what C++ prints meanwhile is shown on failure only.
 
     TensorFlow 2.21 notes a missing GPU on the error stream before any setting of its
-    log level takes effect.
+    log level takes effect. A user's program gets all of Keras, the command line what it
+    needs.
 
     Raises:
         InputError: the backend that Keras is told to use is not installed.
@@ -26,7 +29,9 @@ def load_keras() -> None:
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            import keras  # noqa: F401
+            with hidden(UNUSED if is_command() else ()):
+                import keras  # noqa: F401
+                import keras_tuner  # noqa: F401
         except ModuleNotFoundError as error:
             raise InputError(
                 "an installed backend of Keras",

@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[1]
 COMMAND: ContextVar[str] = ContextVar("COMMAND", default="a call from Python")
 
 
+def is_command() -> bool:
+    """Return whether this process runs the command line, not a user's program."""
+    return COMMAND.get(None) is not None
+
+
 def environment() -> dict[str, Any]:
     """Return versions, machine and commit, without importing any of the packages."""
     packages = ("vision-tuner", "keras", "tensorflow", "jax", "keras-tuner", "numpy")

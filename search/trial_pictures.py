@@ -41,7 +41,7 @@ BATCH_SHOWN = 12
 IMAGES_READ = 128  # validation images among which mistakes are looked for
 MISTAKES_SHOWN = 12
 MASKS_SHOWN = 6
-BATCH = 32
+VALUES_AT_A_TIME = 32 * 224 * 224 * 3
 COLUMNS = 4
 
 
@@ -165,9 +165,12 @@ def predicted(model: Any, seen: Stream, chosen: Array) -> Array:
     Args:
         seen: what the model takes: images, or features of them.
     """
+    one, _ = seen.taken(chosen[:1])
+    values = sum(part.size for part in (one if isinstance(one, tuple) else [one]))
+    batch = max(1, VALUES_AT_A_TIME // values)
     parts = []
-    for start in range(0, len(chosen), BATCH):
-        inputs, _ = seen.taken(chosen[start : start + BATCH])
+    for start in range(0, len(chosen), batch):
+        inputs, _ = seen.taken(chosen[start : start + batch])
         parts.append(np.asarray(model(inputs, training=False)))
     return np.concatenate(parts)
 

@@ -38,6 +38,16 @@ def run_order(
         report, is_stopped, pulse: as in `search.pulse.Link`.
     """
     try:
+        return carry_out(order, report, is_stopped, pulse)
+    finally:
+        WORKBENCH.tidy()
+
+
+def carry_out(
+    order: Order, report: Report, is_stopped: Callable[[], bool], pulse: Pulse
+) -> Outcome:
+    """Run one order, and leave its graphs to be tidied."""
+    try:
         if order.job == "train":
             return train(order, report, is_stopped, pulse)
         if order.job == "measure":
@@ -46,8 +56,6 @@ def run_order(
         return predict_split(order)
     except Exception as error:
         return failed_outcome(order, error)
-    finally:
-        WORKBENCH.tidy()
 
 
 def serve(orders: TextIO, answers: TextIO) -> None:
@@ -86,7 +94,8 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         if not is_loaded:  # after the first order: one that never comes costs nothing
             preload()
             is_loaded = True
-        answer(run_order(order, answer, stopped.is_set, pulse))
+        answer(carry_out(order, answer, stopped.is_set, pulse))
+        WORKBENCH.tidy()  # while the driver makes up its mind
 
 
 def beating(order_id: str, answer: Callable[[Beat], None]) -> Pulse:

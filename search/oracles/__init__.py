@@ -87,6 +87,8 @@ def make_oracle(
     elif study.tuner == "bohb":
         plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
         budget = {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
+    elif study.tuner == "kt-bayesian":
+        show_sklearn()
     elif study.tuner == "kt-hyperband":
         budget = {"max_epochs": study.epochs, "factor": FACTOR}
     if study.tuner in TELLABLE:
@@ -103,6 +105,15 @@ def make_oracle(
     )
     oracle.verbose = 0
     return oracle
+
+
+def show_sklearn() -> None:
+    """Give keras-tuner's Bayesian oracle scikit-learn, if it was hidden from it."""
+    import sklearn.exceptions
+    import sklearn.gaussian_process
+    from keras_tuner.src.tuners import bayesian
+
+    bayesian.sklearn = sklearn
 
 
 def planned(study: Study) -> tuple[int, int] | None:

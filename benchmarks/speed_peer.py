@@ -1,10 +1,11 @@
-"""One search of a case, ours or plain keras-tuner's; benchmarks/speed.py starts it.
+"""The search of plain keras-tuner beside ours; benchmarks/speed.py starts it.
 
-    python -m benchmarks.speed_sides ours CASE --data-dir DIR --work DIR
+    python -m benchmarks.speed_peer CASE --data-dir DIR --work DIR
 
 keras-tuner is used as its documentation shows it: a tuner with its default settings,
 `search` with the arrays, a TensorBoard callback. It gets our hypermodel and, but for
-Hyperband, which draws the same by itself, the configurations our search trained.
+Hyperband, which draws the same by itself, the configurations our search trained, with
+the size limit that had.
 """
 
 import argparse
@@ -21,20 +22,6 @@ from search.studies import Study, open_study
 
 def paths_of(case: str, work: Path) -> StudyPaths:
     return study_paths(case, work / "results", work / "logs")
-
-
-def ours(study: Study, data_dir: Path, work: Path, workers: int | None) -> Any:
-    """Run our search; return what its records say."""
-    from search.search import search
-
-    paths = paths_of(study.name, work)
-    found = search(study, paths, data_dir=data_dir, workers=workers)
-    return {
-        "trials": sum(trial.state == "COMPLETED" for trial in found),
-        "epochs": sum(trial.epochs for trial in found),
-        "training_seconds": sum(trial.seconds for trial in found),
-        "scores": [trial.score for trial in found if trial.score is not None],
-    }
 
 
 def keras_tuners(study: Study, data_dir: Path, work: Path) -> Any:
@@ -86,21 +73,15 @@ def keras_tuners(study: Study, data_dir: Path, work: Path) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("ours", "keras-tuner"))
     parser.add_argument("case", choices=CASES)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--trials", type=int)
-    parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     study = CASES[options.case].made(options.data_dir, options.trials)
-    if options.side == "ours":
-        result = ours(study, options.data_dir, options.work, options.workers)
-    else:  # with the size limit our search had
-        limit = open_study(paths_of(study.name, options.work)).max_flops
-        study = replace(study, max_flops=limit)
-        result = keras_tuners(study, options.data_dir, options.work)
-    print(json.dumps(result))
+    limit = open_study(paths_of(study.name, options.work)).max_flops
+    study = replace(study, max_flops=limit)
+    print(json.dumps(keras_tuners(study, options.data_dir, options.work)))
 
 
 if __name__ == "__main__":
