@@ -7,7 +7,7 @@ from pathlib import Path
 from search.checkpoints import PREVIOUS, Found, Standing, find_checkpoint
 from search.failures import is_device_full
 from search.orders import Order, Outcome, Report
-from search.pulse import Link, Pulse, silent
+from search.pulse import Act, Link, Pulse, at_once, silent
 from search.stopping import early_stop_message, must_train
 from search.studies import Study
 from search.training import configuration_of, train_epochs
@@ -19,11 +19,12 @@ def train(
     report: Report,
     is_stopped: Callable[[], bool],
     pulse: Pulse = silent,
+    later: Callable[[Act], None] = at_once,
 ) -> Outcome:
     """Train an order from its last checkpoint to `order.epochs`.
 
     Args:
-        report, is_stopped, pulse: as in `Link`.
+        report, is_stopped, pulse, later: as in `Link`.
 
     Raises:
         NotFiniteError: the loss became NaN or infinite.
@@ -35,7 +36,7 @@ def train(
     found = find_checkpoint(folder, configuration_of(order))
     standing, notes = found.standing, list(found.notes)
     if must_train(standing, order, study):
-        link = Link(report, is_stopped, pulse)
+        link = Link(report, is_stopped, pulse, later)
         standing, more = train_within_memory(order, study, found, link)
         notes += more
     with contextlib.suppress(OSError):

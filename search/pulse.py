@@ -19,6 +19,14 @@ def silent(stage: str) -> None:
     """Give no sign of life."""
 
 
+Act = Callable[[], None]
+
+
+def at_once(act: Act) -> None:
+    """Do what could wait until the order is answered."""
+    act()
+
+
 @dataclass(frozen=True)
 class Link:
     """What a training is connected to while it runs.
@@ -27,11 +35,13 @@ class Link:
         report: called after every finished epoch, once it is safely on disk.
         is_stopped: asked after every epoch; True ends the order with PAUSED.
         pulse: called with the stage that begins, often enough to be missed.
+        later: takes what can wait until the order is answered.
     """
 
     report: Report
     is_stopped: Callable[[], bool]
     pulse: Pulse = silent
+    later: Callable[[Act], None] = at_once
 
 
 class TrialClock:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -146,7 +147,8 @@ def train_epochs(
     standing = replace(standing, parameters=model.count_params())
     source, feed = make_feed(order, study, data, built, parts, link)
     labels = class_numbers(source.targets) if study.balance_classes else None
-    with EventWriter.opened(order, standing.epochs) as events, Aside() as aside:
+    with ExitStack() as closing, Aside() as aside:
+        events = closing.enter_context(EventWriter.opened(order, standing.epochs))
         pictures = Pictures(order, model, data, events, link)
         pictures.show_beginning(standing.epochs, source.images, source.targets)
         fit = None
@@ -168,8 +170,7 @@ def train_epochs(
                 break
         link.pulse("saving")
         aside.finish()
-        pictures.show_end(standing.epochs, fit)
-        pictures.show_latency(standing, built)
+        pictures.show_end(standing, fit, built, closing.pop_all())
     WORKBENCH.put(key, built)
     return standing
 

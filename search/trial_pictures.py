@@ -8,6 +8,7 @@ exactly as one that did not.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,12 +74,32 @@ class Pictures:
         if epochs == 0:
             self.without_harm(draw)
 
-    def show_end(self, epochs: int, fit: Fit | None) -> None:
-        """Show what the network says of validation images after its last epoch.
+    def show_end(
+        self, standing: Standing, fit: Fit | None, built: Built, closing: ExitStack
+    ) -> None:
+        """Show what there is to see of a training that is over, later, or of its rung.
+
+        Not later where rungs are left: another worker may go on.
 
         Args:
             fit: what its last epoch was fitted on; None where none was trained.
+            closing: closes the events.
         """
+        is_over = is_finished(standing, self.order, Study(**self.order.study))
+
+        def show() -> None:
+            with closing:
+                self.show_answers(standing.epochs, fit)
+                if is_over:
+                    self.show_latency(standing, built)
+
+        if is_over:
+            self.link.later(show)
+        else:
+            show()
+
+    def show_answers(self, epochs: int, fit: Fit | None) -> None:
+        """Show what the network says of validation images after its last epoch."""
 
         def draw(fit: Fit, seen: Stream) -> None:
             task = Study(**self.order.study).task
@@ -109,8 +130,7 @@ class Pictures:
                 known = latency_of(built)
             self.events.write_scalar("train", standing.epochs, LATENCY, known)
 
-        if is_finished(standing, self.order, Study(**self.order.study)):
-            self.without_harm(measure)
+        self.without_harm(measure)
 
     def without_harm(self, draw: Callable[[], None]) -> None:
         """Draw or measure; what goes wrong is said and does not end the trial."""

@@ -18,12 +18,14 @@ from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_
 from search.predictions import predict_split
 from search.preloading import preload
 from search.processes import die_with_parent
-from search.pulse import Pulse, silent
+from search.pulse import Act, Pulse, at_once, silent
 from search.supervision import SILENCE_SECONDS
 from search.throughput import measure
 from search.workbench import WORKBENCH
 
 STOP = "stop"
+# For which what can wait is waited for when no orders come any more.
+SECONDS_TO_LOOK_BACK = 15.0
 
 
 def run_order(
@@ -38,18 +40,22 @@ def run_order(
         report, is_stopped, pulse: as in `search.pulse.Link`.
     """
     try:
-        return carry_out(order, report, is_stopped, pulse)
+        return carry_out(order, report, is_stopped, pulse, at_once)
     finally:
         WORKBENCH.tidy()
 
 
 def carry_out(
-    order: Order, report: Report, is_stopped: Callable[[], bool], pulse: Pulse
+    order: Order,
+    report: Report,
+    is_stopped: Callable[[], bool],
+    pulse: Pulse,
+    later: Callable[[Act], None],
 ) -> Outcome:
-    """Run one order, and leave its graphs to be tidied."""
+    """Run one order; what can wait, and to tidy its graphs, is left to do."""
     try:
         if order.job == "train":
-            return train(order, report, is_stopped, pulse)
+            return train(order, report, is_stopped, pulse, later)
         if order.job == "measure":
             return measure(order, report, is_stopped, pulse)
         pulse("predicting")
@@ -63,7 +69,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
     stopped = threading.Event()
     inbox: list[Order] = []
     arrived = threading.Condition()
-    speaking = threading.Lock()
+    speaking, looking_back = threading.Lock(), threading.Lock()
 
     def listen() -> None:
         for line in orders:
@@ -76,6 +82,7 @@ def serve(orders: TextIO, answers: TextIO) -> None:
                 inbox.append(order)
                 arrived.notify()
         # Not sys.exit: the main thread may be inside a training step for minutes.
+        looking_back.acquire(timeout=SECONDS_TO_LOOK_BACK)
         os._exit(0)
 
     def answer(message: Progress | Outcome | Beat) -> None:
@@ -94,8 +101,13 @@ def serve(orders: TextIO, answers: TextIO) -> None:
         if not is_loaded:  # after the first order: one that never comes costs nothing
             preload()
             is_loaded = True
-        answer(carry_out(order, answer, stopped.is_set, pulse))
-        WORKBENCH.tidy()  # while the driver makes up its mind
+        left: list[Act] = []
+        outcome = carry_out(order, answer, stopped.is_set, pulse, left.append)
+        with looking_back:  # while the driver makes up its mind, or this is replaced
+            answer(outcome)
+            for act in left:
+                act()
+        WORKBENCH.tidy()
 
 
 def beating(order_id: str, answer: Callable[[Beat], None]) -> Pulse:

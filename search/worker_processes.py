@@ -5,10 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from subprocess import TimeoutExpired
-from tempfile import TemporaryDirectory
 from typing import IO
 
 from search.devices import worker_environment
@@ -16,7 +14,8 @@ from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
 from search.memory import holds_more, kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
-from search.starting import WorkerProcess, is_replaced_at_once, start_worker
+from search.places import Leaving, Place
+from search.starting import is_replaced_at_once, start_worker
 from search.supervision import (
     allowed_silence,
     cause_of_end,
@@ -28,81 +27,9 @@ from search.workbench import KEPT, key_of
 from search.worker import STOP
 
 POLL_SECONDS = 0.5
-SECONDS_TO_END = 5
 MOST_LOG_BYTES = 10**6
 
 Message = tuple[int, int, Outcome | Progress | Beat | None]
-
-
-@dataclass
-class Place:
-    """One worker's place: its process and what it is doing.
-
-    Attributes:
-        epoch: the order is in, from 1; 0 = not known yet.
-        causes: of the worker's ends in this epoch.
-        notes: of all its ends in this order.
-        stage, silence, longest: what it does, for how long nothing was heard, and the
-            longest silence of this order, in seconds.
-        seconds: since the order was handed over.
-        ended_for: why the driver killed the process, where it did.
-        kernel_kills: when the process began.
-        known: keys of the networks the process has trained last, as of `key_of`.
-        temporary: the process's folder for what ends with it: it may be killed, and
-            TensorFlow writes the code of each function it traces into a file.
-    """
-
-    number: int
-    process: WorkerProcess | None = None
-    order: Order | None = None
-    orders_done: int = 0
-    epoch: int = 0
-    causes: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    stage: str = "loading"
-    silence: float = 0.0
-    longest: float = 0.0
-    seconds: float = 0.0
-    ended_for: str | None = None
-    kernel_kills: int = 0
-    known: list[str] = field(default_factory=list)
-    temporary: TemporaryDirectory[str] | None = None
-    is_told_to_stop: bool = False
-
-    def take(self, order: Order) -> None:
-        """Begin with an order."""
-        self.order = order
-        self.epoch, self.causes, self.notes = 0, [], []
-
-    def listen(self) -> None:
-        """Begin to wait for signs of life."""
-        self.stage, self.silence, self.longest, self.seconds = "loading", 0.0, 0.0, 0.0
-        self.is_told_to_stop = False
-
-    def heard(self, stage: str | None) -> None:
-        """Take note of a sign of life."""
-        if self.stage not in ("loading", "saving"):
-            self.longest = max(self.longest, self.silence)
-        self.silence = 0.0
-        self.stage = stage or self.stage
-
-    def temporary_folder(self) -> str:
-        """Return the folder for what ends with the process, a new one if need be."""
-        if self.temporary is None:
-            self.temporary = TemporaryDirectory(
-                prefix="vision-tuner-", ignore_cleanup_errors=True
-            )
-        return self.temporary.name
-
-    def hang_up(self) -> int:
-        """End the process and what ends with it; return its exit status."""
-        assert self.process is not None
-        process, self.process = self.process, None
-        status = hang_up(process)
-        if self.temporary is not None:
-            self.temporary.cleanup()
-            self.temporary = None
-        return status
 
 
 class WorkerProcesses:
@@ -140,6 +67,7 @@ class WorkerProcesses:
         self._patience = patience
         self._command = command
         self._places = [Place(number) for number in range(capacity)]
+        self._leaving: list[Leaving] = []
         self._messages: queue.Queue[Message] = queue.Queue()
         self._looked = time.monotonic()
         self._stopped = False
@@ -191,6 +119,8 @@ class WorkerProcesses:
     def close(self) -> None:
         for place in self._places:
             self._end(place)
+        while self._leaving:
+            self._leaving.pop().end()
 
     def _pass_on_stop(self) -> None:
         for place in self._places:
@@ -204,6 +134,7 @@ class WorkerProcesses:
         Only time in which this process looked counts: it may itself have been stopped,
         the machine suspended or its clock changed.
         """
+        self._leaving = [each for each in self._leaving if not each.is_gone()]
         now = time.monotonic()
         passed, self._looked = min(now - self._looked, 2 * POLL_SECONDS), now
         for place in self._places:
@@ -307,21 +238,14 @@ class WorkerProcesses:
         return replace(standing, failure=cause, message=message, notes=place.notes[:-1])
 
     def _end(self, place: Place) -> None:
-        """End a worker that has nothing to do; its last epoch is on disk anyway."""
-        if place.process is not None:
+        """End a worker that has nothing to do; its last epoch is on disk anyway.
+
+        The next one need not wait until it has, but on a GPU, whose memory it holds.
+        """
+        if is_replaced_at_once(place.process):
+            self._leaving.append(place.let_go())
+        elif place.process is not None:
             place.hang_up()
-
-
-def hang_up(process: WorkerProcess) -> int:
-    """Close a worker's orders, which ends it, and return its exit status."""
-    assert process.stdin is not None
-    with contextlib.suppress(OSError):  # it died with an order half read
-        process.stdin.close()
-    try:
-        return process.wait(timeout=SECONDS_TO_END)
-    except TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def listen(

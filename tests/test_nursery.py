@@ -20,10 +20,11 @@ from search.datasets import prepare
 from search.devices import worker_environment
 from search.memory import holds_more, memory_of, most_memory_of
 from search.orders import Order, Outcome, Progress
+from search.places import hang_up
 from search.processes import module_command
 from search.starting import ForkedWorker, WorkerProcess, start_worker
 from search.studies import Study
-from search.worker_processes import WorkerProcesses, hang_up
+from search.worker_processes import WorkerProcesses
 
 pytestmark = pytest.mark.skipif(not starting.CAN_FORK, reason="needs Linux")
 ROOT = Path(__file__).parents[1]
@@ -262,6 +263,28 @@ def test_each_network_has_a_process_of_its_own(
     # Where it would have to begin on a GPU again, it stays.
     monkeypatch.setattr(starting, "gpus", lambda: ["0"])
     assert len(set(processes_of(tmp_path, *orders))) == 1
+
+
+def written(logs: Path) -> bytes:
+    """Return the event files of a trial."""
+    files = sorted(path for path in logs.rglob("*") if path.is_file())
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_what_can_wait_is_done_though_the_next_network_has_another_process(
+    tmp_path: Path,
+) -> None:
+    """It is answered before its last pictures are drawn."""
+    begun = order(tmp_path / "one", epochs=1)
+    wider = order(tmp_path / "two", epochs=1)
+    wider = replace(wider, values=VALUES | {"base_filters": 32})
+    one, two = processes_of(tmp_path, begun, wider)
+    assert one != two
+    for each in (begun, wider):
+        assert each.logs is not None
+        content = written(Path(each.logs))
+        assert b"most confident mistakes" in content
+        assert b"resources/latency_ms" in content
 
 
 def test_a_process_that_has_trained_nothing_takes_the_next_network(
