@@ -23,6 +23,7 @@ from typing import IO, Protocol
 from search.backend import load_keras
 from search.devices import compilation_cache, gpus
 from search.keepers import SECONDS_TO_TELL, ForkKeeper, Keeper
+from search.memory import memory_of
 from search.nursery import REFUSED, Handed
 from search.preloading import import_all
 from search.processes import is_single, module_command, module_environment
@@ -31,6 +32,8 @@ CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 # As a worker may be silent while it loads; and what a fork may take.
 SECONDS_TO_IMPORT = 600.0
 SECONDS_TO_FORK = 60.0
+# Bytes of its own of a process that is forked to be the nursery.
+LARGEST_FORKED = 2**30
 ATTEMPTS = 2
 # Begin the names of variables that are read when frameworks are imported.
 READ_AT_IMPORT = ("HOME", "JAX_", "KERAS_", "LD_", "PYTHON", "TF_", "XLA_")
@@ -217,8 +220,11 @@ def current_nursery(may_import: bool = False) -> Nursery:
 
 
 def keeper_for(may_import: bool) -> type[Keeper | ForkKeeper]:
-    """Return what makes the nursery."""
-    if not may_import or not is_single():
+    """Return what makes the nursery.
+
+    A user's program that holds much is not forked: what it frees later would stay.
+    """
+    if not may_import or not is_single() or memory_of(os.getpid()) > LARGEST_FORKED:
         return Keeper
     load_keras()
     import_all()

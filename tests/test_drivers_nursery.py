@@ -40,15 +40,18 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-# With a second thread it is not forked to be the nursery, but starts one.
+# With a second thread, or large, it is not forked to be the nursery, but starts one.
 DRIVER = """
 import sys, threading
+from search import starting
 from search.devices import worker_environment
 from search.starting import start_nursery, start_worker
 
 way, other = sys.argv[1:]
 if other == "thread":
     threading.Thread(target=threading.Event().wait, daemon=True).start()
+if other == "large":
+    starting.LARGEST_FORKED = 1
 start_nursery()
 print("began", flush=True)
 if way != "at once":
@@ -59,8 +62,13 @@ if way != "end":
 """
 
 
-@pytest.mark.parametrize("other", ["thread", "none"])
-@pytest.mark.parametrize("way", ["at once", "later", "stopped", "end"])
+WAYS = ("at once", "later", "stopped", "end")
+
+
+@pytest.mark.parametrize(
+    "way, other",
+    [*((way, other) for way in WAYS for other in ("", "thread")), ("later", "large")],
+)
 def test_nothing_is_left_of_a_driver(tmp_path: Path, way: str, other: str) -> None:
     """Killed when the nursery begins or later, its worker stopped; or at its end."""
     mark = str(tmp_path)
@@ -80,7 +88,7 @@ def test_nothing_is_left_of_a_driver(tmp_path: Path, way: str, other: str) -> No
             assert worker in [process.pid for process in marked(mark)]
             nursery = psutil.Process(worker).parent()
             assert nursery is not None
-            assert ("search.nursery" in nursery.cmdline()) == (other == "thread")
+            assert ("search.nursery" in nursery.cmdline()) == bool(other)
             if way == "stopped":
                 wait_until(lambda: os.getsid(worker) == worker)  # it has settled
                 os.kill(worker, signal.SIGSTOP)
