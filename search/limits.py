@@ -1,6 +1,8 @@
 """What a study allows a network to cost, and what a network does cost."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from search.devices import threads
@@ -33,11 +35,9 @@ def check_latency(model: Any, study: Study) -> None:
     Measured once, before the first epoch: a measurement differs from run to run, and
     must not end a trial that has begun.
     """
-    from hypermodels.cost import latency_ms
-
     if study.max_latency_ms is None:
         return
-    latency = latency_ms(model)
+    latency = exported_latency(model)
     if latency > study.max_latency_ms:
         raise InfeasibleError(
             f"{latency:.3g} ms an image, more than"
@@ -47,11 +47,11 @@ def check_latency(model: Any, study: Study) -> None:
 
 def measured_costs(model: Any, study: Study) -> Metrics:
     """Return the FLOPs of a network, and its latency where that is an objective."""
-    from hypermodels.cost import forward_flops, latency_ms
+    from hypermodels.cost import forward_flops
 
     costs: Metrics = {"flops": float(forward_flops(model))}
     if "latency_ms" in study.further_objectives:
-        costs["latency_ms"] = latency_ms(model)
+        costs["latency_ms"] = exported_latency(model)
     return costs
 
 
@@ -61,22 +61,44 @@ def latency_of(built: Built) -> float:
     Of a network in parts it is the sum of both; the frozen one, which is most of it and
     shared by many trials, is compiled and measured once.
     """
-    from hypermodels.cost import latency_ms
-
     if built.parts is None:
-        return latency_ms(built.model)
-    return frozen_latency(built) + latency_ms(built.parts.head)
+        return exported_latency(built.model)
+    return frozen_latency(built) + exported_latency(built.parts.head)
 
 
 def frozen_latency(built: Built) -> float:
     """Return that of a frozen part, kept beside its features for this machine."""
-    from hypermodels.cost import latency_ms
-
     where = {"machine": platform.node(), "threads": threads()}
     path = features_dir() / f"latency-{built.identity[:32]}.json"
     known = read_json(path) if path.exists() else {}
     if where.items() <= known.items():
         return float(known["latency_ms"])
-    latency = latency_ms(built.parts.frozen)
+    latency = exported_latency(built.parts.frozen)
     write_json(path, where | {"latency_ms": latency})
     return latency
+
+
+def exported_latency(model: Any) -> float:
+    """Return the milliseconds of one image in what would be exported."""
+    from hypermodels.cost import latency_ms
+
+    with layers_of_keras(model):
+        return latency_ms(model)
+
+
+@contextmanager
+def layers_of_keras(model: Any) -> Iterator[None]:
+    """Let layers compute as Keras wrote them, which exported ones do, for a while.
+
+    What makes a training cheaper (`search.fused_norms`, `search.fused_upsampling`)
+    stands in their attributes.
+    """
+    layers = list(model._flatten_layers(include_self=False))
+    replaced = [
+        (each, vars(each).pop("call")) for each in layers if "call" in vars(each)
+    ]
+    try:
+        yield
+    finally:
+        for layer, call in replaced:
+            layer.call = call

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from search.fused_upsampling import fuse_upsampling
+from search.limits import exported_latency
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="measured on TensorFlow only"
@@ -95,3 +96,22 @@ def test_a_network_that_ends_with_the_enlarged_image_still_does() -> None:
     model.compile("sgd", "mse")
     fuse_upsampling(model)
     assert model.predict(IMAGES, verbose=0)[0].shape == (6, 8, 6, 2)
+
+
+def test_the_latency_is_that_of_what_is_exported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keras' own layers, also where the network was trained with others."""
+    model = made(lambda x: convolved(doubled(x)))
+    fuse_upsampling(model)
+    fused = [layer for layer in model.layers if "call" in vars(layer)]
+    seen: list[bool] = []
+    own = layers.UpSampling2D.call
+    monkeypatch.setattr(
+        layers.UpSampling2D, "call", lambda *a: seen.append(True) or own(*a)
+    )
+    assert exported_latency(model) > 0 and seen
+    assert [layer for layer in model.layers if "call" in vars(layer)] == fused
+    seen.clear()
+    trained(model)
+    assert not seen
