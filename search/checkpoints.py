@@ -67,7 +67,11 @@ class Found:
 
 def values_of(variables: list[Any]) -> list[NDArray[Any]]:
     """Return copies of what Keras variables hold."""
-    return [np.asarray(variable.value).copy() for variable in variables]
+    values = [variable.value for variable in variables]
+    for value in values:
+        if hasattr(value, "copy_to_host_async"):  # JAX: all are under way at once
+            value.copy_to_host_async()
+    return [np.asarray(value).copy() for value in values]
 
 
 def save_checkpoint(path: Path, values: list[NDArray[Any]], standing: Standing) -> None:

@@ -27,7 +27,7 @@ from search.features import (
 from search.orders import Order
 from search.pulse import Link
 from search.stepping import set_steps
-from search.streams import Arrays, Stream, stream_of
+from search.streams import Arrays, Stream, compiles_by_shape, even_size, stream_of
 from search.studies import Study
 from search.workbench import Built
 
@@ -76,7 +76,7 @@ def make_feed(
     if not order.use_validation:
         images, targets = data.open("validation", study.task)
         validation = Images(images, targets, (data.hashes["validation"],))
-    batching = Batching(built.batch_size, parts)
+    batching = Batching(built.batch_size, parts, compiles_by_shape(built.model))
     reuse = make_reuse(built, study, batching, link)
     if reuse is not None:
         return source, lambda epoch: reuse.fit(epoch, source, validation)
@@ -92,17 +92,22 @@ class Batching:
     Attributes:
         size: images of a batch.
         parts: training steps to a batch.
+        is_even: all batches of a stream have one size.
     """
 
     size: int
     parts: int
+    is_even: bool = False
 
     def training(self, arrays: Arrays) -> Stream:
-        return stream_of(arrays, self.size, self.parts)
+        return stream_of(arrays, self.size, self.parts, fills=self.is_even)
 
     def validation(self, arrays: Arrays) -> Stream:
-        """Return batches as large as a training step's."""
-        return stream_of(arrays, -(-self.size // self.parts))
+        """Return batches about as large as a training step's."""
+        size = -(-self.size // self.parts)
+        return stream_of(
+            arrays, even_size(len(arrays[1]), size) if self.is_even else size
+        )
 
 
 def training_images(order: Order, study: Study, data: PreparedDataset) -> Images:

@@ -11,9 +11,12 @@ from search.datasets import open_prepared
 from search.errors import InputError
 from search.files import write_array
 from search.orders import Order, Outcome
+from search.streams import compiles_by_shape, even_size
 from search.studies import Study
 from search.training import build_model, make_hypermodel
 from search.tta import averaged_over_views
+
+BATCH_SIZE = 64
 
 
 def load_best(order: Order) -> Any:
@@ -52,8 +55,11 @@ def predict_split(order: Order) -> Outcome:
             images, _ = data.open_train(study.task, study.limit_train, study.seed)
         else:
             images, _ = data.open(order.split, study.task)
+        size = BATCH_SIZE
+        if compiles_by_shape(model):
+            size = even_size(len(images), size)
         probabilities = averaged_over_views(
-            lambda seen: np.asarray(model.predict(seen, batch_size=64, verbose=0)),
+            lambda seen: np.asarray(model.predict(seen, batch_size=size, verbose=0)),
             images,
             order.tta,
             study.task,

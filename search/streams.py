@@ -60,8 +60,9 @@ class Stream:
         return self.taken(self.rows_of(self.slices[step : step + 1]))
 
     def rows_of(self, steps: Sequence[slice]) -> NDArray[np.intp]:
-        """Return the rows of some steps, one after the other."""
+        """Return the rows of some steps; after the last one the first come again."""
         places = np.concatenate([np.arange(s.start, s.stop) for s in steps])
+        places %= len(self.targets if self.rows is None else self.rows)
         return places if self.rows is None else self.rows[places]
 
     def taken(self, rows: NDArray[np.intp]) -> tuple[Any, NDArray[Any]]:
@@ -95,17 +96,40 @@ class Stream:
 
 
 def stream_of(
-    arrays: Arrays, batch_size: int, parts: int = 1, count: int | None = None
+    arrays: Arrays,
+    batch_size: int,
+    parts: int = 1,
+    count: int | None = None,
+    fills: bool = False,
 ) -> Stream:
     """Return arrays as batches.
 
     Args:
         parts: training steps to a batch.
         count: rows of an epoch; None = all.
+        fills: the last batch is as large as the others, with the epoch's first rows.
     """
     inputs, targets = arrays
     length = len(targets) if count is None else count
+    if fills and length > batch_size:
+        length = batch_size * -(-length // batch_size)
     return Stream(inputs, targets, part_slices(length, batch_size, parts))
+
+
+def even_size(count: int, most: int) -> int:
+    """Return the largest batch size up to `most` that leaves no smaller last batch.
+
+    `most` where that would be less than half of it.
+    """
+    sizes = range(min(most, count), most // 2, -1)
+    return next((size for size in sizes if count % size == 0), most)
+
+
+def compiles_by_shape(model: Any) -> bool:
+    """Return whether a batch of another size costs another compilation, by XLA."""
+    import keras
+
+    return keras.backend.backend() == "jax" or bool(model.jit_compile)
 
 
 def read(array: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search import streams
-from search.streams import Stream, blocks_of, stream_of
+from search.streams import Stream, blocks_of, even_size, stream_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 4, 3), np.uint8)
 LABELS = np.arange(11, dtype=np.int32)
@@ -63,6 +63,25 @@ def test_an_epoch_may_be_a_part_of_the_rows() -> None:
     stream = stream_of((IMAGES, LABELS), 4, count=6)
     stream.rows = np.array([9, 1, 5, 0, 2, 7])
     assert [list(labels) for _, labels in batches(stream)] == [[9, 1, 5, 0], [2, 7]]
+
+
+def test_a_last_batch_is_filled_with_the_first_rows_of_its_epoch() -> None:
+    stream = stream_of((IMAGES, LABELS), 4, fills=True)
+    assert [list(y) for _, y in batches(stream)][-1] == [8, 9, 10, 0]
+    stream.rows = np.random.default_rng(0).permutation(11)
+    found = np.concatenate([y for _, y in batches(stream)])
+    np.testing.assert_array_equal(found, [*stream.rows, stream.rows[0]])
+    few = stream_of((IMAGES, LABELS), 16, fills=True)
+    assert [len(y) for _, y in batches(few)] == [11]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "size"), [(5000, 256, 250), (10, 16, 10), (11, 4, 4), (8, 4, 4)]
+)
+def test_batches_of_one_size_where_the_rows_allow(
+    count: int, most: int, size: int
+) -> None:
+    assert even_size(count, most) == size
 
 
 def test_what_is_read_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
