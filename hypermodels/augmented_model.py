@@ -61,6 +61,13 @@ class AugmentedModel(keras.Model):
         self.is_augmenting = True
         self.traced_with: tuple[bool, float] | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Set after each step on JAX: Keras would look for variables in all its arrays.
+        if name == "_jax_state":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def train_step(self, *arguments: Any) -> Any:
         """Augment a batch, then train on it.
 

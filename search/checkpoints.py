@@ -68,10 +68,18 @@ class Found:
 def values_of(variables: list[Any]) -> list[NDArray[Any]]:
     """Return copies of what Keras variables hold."""
     values = [variable.value for variable in variables]
-    for value in values:
-        if hasattr(value, "copy_to_host_async"):  # JAX: all are under way at once
-            value.copy_to_host_async()
-    return [np.asarray(value).copy() for value in values]
+    if not all(hasattr(value, "copy_to_host_async") for value in values):
+        return [np.asarray(value).copy() for value in values]
+    for value in values:  # JAX: all are under way at once
+        value.copy_to_host_async()
+    return [host_copy(value) for value in values]
+
+
+def host_copy(value: Any) -> NDArray[Any]:
+    """Return a copy of a JAX array; on a CPU it shares its memory with NumPy."""
+    array = np.asarray(value)
+    is_shared = any(device.platform == "cpu" for device in value.devices())
+    return array.copy() if is_shared else array
 
 
 def save_checkpoint(path: Path, values: list[NDArray[Any]], standing: Standing) -> None:

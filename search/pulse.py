@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from search.orders import Report
 Pulse = Callable[[str], None]
 
 SECONDS_BETWEEN_BEATS = 1.0
+# So many steps may be under way on an accelerator: what it takes Python to hand over
+# one is hidden, and a beat still says that the device goes on.
+STEPS_AHEAD = 8
 
 
 def silent(stage: str) -> None:
@@ -66,44 +70,44 @@ class TrialClock:
             )
 
 
-def make_pulse(pulse: Pulse, clock: TrialClock) -> Any:
-    """Make the Keras callback that beats after a step, at most once a second.
+def make_pulse(pulse: Pulse, clock: TrialClock) -> Callable[[Any], Any]:
+    """Return what makes the callbacks of a model's `fit`, which beat after its steps.
 
-    The loss is looked at as often: reading it at every step would make an accelerator
-    wait.
+    At most once a second. Keras' own callbacks of a step read its logs first, so that
+    an accelerator waits for Python after each; these read the loss of an earlier step.
     """
     import keras
 
-    class StepPulse(keras.callbacks.Callback):
-        """Beats, and ends an epoch that cannot end well."""
+    class StepPulses(keras.callbacks.CallbackList):
+        """Beats, and ends an epoch that cannot end well; keeps the history."""
 
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, model: Any) -> None:
+            super().__init__(add_history=True, model=model)
             self.last_beat = -math.inf
+            self.under_way: deque[dict[str, Any]] = deque()
 
         def on_train_batch_end(
             self, batch: int, logs: dict[str, Any] | None = None
         ) -> None:
-            if self.is_due():
-                pulse("training")
-                check_loss(logs)
+            self.step("training", logs)
 
         def on_test_batch_end(
             self, batch: int, logs: dict[str, Any] | None = None
         ) -> None:
-            if self.is_due():
-                pulse("validating")
+            self.step("validating", logs)
 
-        def is_due(self) -> bool:
-            """Return whether a second has passed; check the clock at every step."""
+        def step(self, stage: str, logs: dict[str, Any] | None) -> None:
+            """Check the clock and an earlier loss; beat where a second has passed."""
             clock.check()
+            self.under_way.append(logs or {})
+            if len(self.under_way) > STEPS_AHEAD:
+                check_loss(self.under_way.popleft())
             now = time.monotonic()
-            if now - self.last_beat < SECONDS_BETWEEN_BEATS:
-                return False
-            self.last_beat = now
-            return True
+            if now - self.last_beat >= SECONDS_BETWEEN_BEATS:
+                self.last_beat = now
+                pulse(stage)
 
-    return StepPulse()
+    return StepPulses
 
 
 def check_loss(logs: dict[str, Any] | None) -> None:

@@ -256,7 +256,7 @@ def fit_epoch(fit: Fit, epoch: int, pulse: Any) -> dict[str, float | None]:
 
     Args:
         epoch: from 0.
-        pulse: a Keras callback.
+        pulse: makes Keras' callbacks for a model.
 
     Raises:
         NotFiniteError: the training loss is NaN or infinite.
@@ -273,7 +273,7 @@ def fit_epoch(fit: Fit, epoch: int, pulse: Any) -> dict[str, float | None]:
             initial_epoch=epoch,
             shuffle=False,
             validation_data=fit.validation and fit.validation.source,
-            callbacks=[pulse],
+            callbacks=pulse(model),
             verbose=0,
         )
         logs = {key: float(values[-1]) for key, values in result.history.items()}
