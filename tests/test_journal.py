@@ -123,6 +123,10 @@ def a_forgotten_trial(oracle: Any) -> None:
     del oracle._run_times[list(oracle.trials)[3]]
 
 
+def a_count_that_no_trial_tells_of(oracle: Any) -> None:
+    oracle._run_times["another"] = 3
+
+
 def forgotten_hashes(oracle: Any) -> None:
     oracle._tried_so_far.pop()
 
@@ -144,6 +148,7 @@ CHANGES = [
     a_shorter_order,
     another_order,
     a_forgotten_trial,
+    a_count_that_no_trial_tells_of,
     forgotten_hashes,
     other_containers,
     one_more_wish,
