@@ -3,7 +3,8 @@
     python -m benchmarks.bookkeeping
 
 Asks, orders, tells and saves as a search does, with workers that answer at once and
-curves of 9 epochs and 7 metrics: processor and wall milliseconds a trial, median of 10.
+curves of 9 epochs and 7 metrics: processor and wall milliseconds a trial, medians of
+the 50 trials after those. Of several searches (`--repeats`) each is told, and medians.
 """
 
 import argparse
@@ -33,7 +34,8 @@ from search.watchers import Watchers
 EPOCHS = 9
 METRICS = ("loss", "accuracy", "top5_accuracy", "learning_rate")
 METRICS += ("val_loss", "val_accuracy", "val_top5_accuracy")
-WINDOW = 10
+FIRST = 10
+WINDOW = 50
 
 
 class InstantWorker:
@@ -67,7 +69,7 @@ class InstantWorker:
 
 
 def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
-    """Return the cost of a trial near the 10th and near the last."""
+    """Return the cost of a trial after 10 trials and after `trials`."""
     study = Study(
         "bookkeeping",
         "classification",
@@ -75,7 +77,7 @@ def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
         "none",
         tuner="random",
         epochs=EPOCHS,
-        trials=trials + WINDOW,
+        trials=trials + WINDOW + 1,
     )
     worker = InstantWorker()
     paths = study_paths(study.name, folder / "results", folder / "logs")
@@ -100,18 +102,34 @@ def milliseconds(trials: int, folder: Path) -> dict[str, Any]:
     for place, name in enumerate(("processor", "wall")):
         times = [reading[place] for reading in worker.times]
         each = [1000 * (b - a) for a, b in itertools.pairwise(times)]
-        early = statistics.median(each[WINDOW : 2 * WINDOW])
-        late = statistics.median(each[-WINDOW:])
-        found[name] = {"10": early, str(trials): late, "ratio": late / early}
+        early = statistics.median(each[FIRST : FIRST + WINDOW])
+        late = statistics.median(each[trials : trials + WINDOW])
+        found[name] = {str(FIRST): early, str(trials): late, "ratio": late / early}
     return found
+
+
+def medians(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure."""
+    return {
+        name: {
+            key: statistics.median(one[name][key] for one in found)
+            for key in found[0][name]
+        }
+        for name in found[0]
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(milliseconds(options.trials, Path(folder)), indent=1))
+    found = []
+    for _ in range(options.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(milliseconds(options.trials, Path(folder)))
+        print(json.dumps(found[-1]), flush=True)
+    print(json.dumps({"medians": medians(found)}, indent=1))
 
 
 if __name__ == "__main__":

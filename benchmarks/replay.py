@@ -18,7 +18,8 @@ from benchmarks.tables import NEVER, Chooser, Mapping, Table
 from search.driver import Driver
 from search.failures import CRASHED, NOT_FINITE
 from search.live import Quiet
-from search.oracles import KeptInMemory, make_oracle
+from search.oracles import make_oracle
+from search.oracles.kept import KeptInMemory
 from search.orders import Order, Outcome, Report
 from search.paths import StudyPaths
 from search.studies import Study

@@ -8,7 +8,7 @@ the order had been finished).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,15 +29,15 @@ from search.orders import Executor, Order, Outcome, Progress
 from search.outcomes import ended_trial, is_repeated_bug, tried_again
 from search.pareto import told_metrics
 from search.paths import StudyPaths
-from search.records import Trial, Values
+from search.records import Trial
 from search.retention import may_go_on, sweep
+from search.roster import Roster
 from search.state import (
     oracle_state,
     read_state,
     remembered_outcome,
     remembered_trials,
     restore_oracle,
-    same_values,
 )
 from search.studies import Study
 from search.watchers import Watcher
@@ -54,14 +54,12 @@ class Driver:
     Attributes:
         running: order id -> keras-tuner's id of the trial it runs.
         targets: order id -> epoch it trains to.
-        trials: trial id -> record.
-        roots: keras-tuner's id -> trial id; the rungs of a trial share one.
+        roster: the trials.
         waiting: keras-tuner's trials that are asked for and not under way.
-        remembered: trials of trials.json where the tuner's state was lost.
         began: order id -> when it was given, a reading of the monotonic clock.
         epoch_seconds: order id -> of its latest epoch.
         most_trials: that the oracle may ask for, where it counts them.
-        swept: ids of trials whose checkpoints were removed.
+        infeasible: keras-tuner's trials that could not be trained.
         places: of the executor when they were last filled.
         wall: time spent, and the limit.
         reserve: seconds to keep for what comes after the search, by its trials.
@@ -70,21 +68,19 @@ class Driver:
     study: Study
     paths: StudyPaths
     data_folder: Path
-    oracle: Any
+    oracle: Any  # of `search.oracles`
     executor: Executor
     watcher: Watcher
     wall: WallTime = field(default_factory=WallTime)
     reserve: Callable[[Sequence[Trial]], float] = lambda trials: 0.0
     running: dict[str, str] = field(default_factory=dict)
     targets: dict[str, int] = field(default_factory=dict)
-    trials: dict[str, Trial] = field(default_factory=dict)
-    roots: dict[str, str] = field(default_factory=dict)
+    roster: Roster = field(default_factory=Roster)
     waiting: list[Any] = field(default_factory=list)
-    remembered: dict[str, Trial] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     most_trials: int | None = None
-    swept: set[str] = field(default_factory=set)
+    infeasible: int = 0
     places: int = 0
     interrupted: Event = field(default_factory=Event)
 
@@ -94,6 +90,11 @@ class Driver:
             lambda text: self.watcher.notice(text),
             lambda: self.interrupted.is_set(),
         )
+
+    @property
+    def trials(self) -> Mapping[str, Trial]:
+        """Return the records by trial id, in the order they began."""
+        return self.roster.trials
 
     def search(self) -> list[Trial]:
         """Run until the oracle has nothing more to ask, or a budget is spent.
@@ -168,7 +169,7 @@ class Driver:
         if left is None:
             return False
         epoch = max((self.epoch_seconds.get(r, 0.0) for r in self.running), default=0.0)
-        return left <= epoch + self.reserve(list(self.trials.values()))
+        return left <= epoch + self.reserve(self.roster.with_checkpoints())
 
     def restore(self) -> None:
         """Take up a search where its records leave it, and order what was running."""
@@ -177,16 +178,16 @@ class Driver:
         for note in notes:
             self.watcher.notice(note)
         if state is None:
-            self.remembered = remembered_trials(self.paths)
-            self.trials = dict(self.remembered)
-            if self.remembered:
+            self.roster = Roster(remembered=remembered_trials(self.paths))
+            if self.roster.remembered:
                 self.watcher.notice("the tuner's state is rebuilt from trials.json")
             return
         restore_oracle(self.oracle, state.oracle, state.asked)
-        self.roots = state.roots
-        self.trials = {trial.trial_id: trial for trial in state.trials}
+        self.roster = Roster(state.trials, state.roots)
         self.wall.before = state.seconds
         self.waiting = list(self.oracle.ongoing_trials.values())
+        known = self.oracle.trials.values()
+        self.infeasible = sum(asked.status == "INVALID" for asked in known)
         self.replace_infeasible()
         self.sweep()
 
@@ -210,44 +211,32 @@ class Driver:
         """Return whether a trial fits into what is left of `--total-epochs`."""
         if self.study.total_epochs is None:
             return True
-        root = self.roots.get(asked.trial_id) or self.roots.get(parent_of(asked) or "")
-        before = self.trials[root].epochs if root in self.trials else 0
-        spent = epochs_ordered(list(self.trials.values()), self.targets)
+        roots, under_way = self.roster.roots, [self.trials[r] for r in self.targets]
+        root = roots.get(asked.trial_id) or roots.get(parent_of(asked) or "")
+        known = self.trials.get(root or "")
+        spent = self.roster.epochs - sum(trial.epochs for trial in under_way)
+        spent += epochs_ordered(under_way, self.targets)
+        before = known.epochs if known else 0
         needed = max(0, epochs_of(asked, self.study.epochs) - before)
         return spent + needed <= self.study.total_epochs
-
-    def root_of(self, asked: Any, knobs: Values) -> str:
-        """Return the id of the trial an oracle's trial is, new or continued."""
-        parent = parent_of(asked)
-        if asked.trial_id not in self.roots:
-            known = same_values(self.unclaimed(), knobs)
-            root = known.trial_id if known else f"{len(self.trials):04d}"
-            self.roots[asked.trial_id] = root if parent is None else self.roots[parent]
-        return self.roots[asked.trial_id]
-
-    def unclaimed(self) -> list[Trial]:
-        """Return the remembered trials that the tuner has not asked for again."""
-        taken = set(self.roots.values()) if self.remembered else set()
-        return [t for t in self.remembered.values() if t.trial_id not in taken]
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""
         knobs = knobs_of(asked)
-        root = self.root_of(asked, knobs)
+        root = self.roster.root_of(asked, knobs)
         before = self.trials.get(root) or Trial(
             root, values=knobs, seed=self.study.seed
         )
         epochs = epochs_of(asked, self.study.epochs)
         self.running[root], self.targets[root] = asked.trial_id, epochs
-        if root in self.remembered:
-            outcome = remembered_outcome(self.remembered[root], epochs)
-            if outcome is not None:
-                self.trials[root] = self.remembered[root]
-                self.tell(outcome)
-                return
-        self.trials[root] = replace(before, state="RUNNING")
+        remembered = self.roster.remembered.get(root)
+        outcome = remembered and remembered_outcome(remembered, epochs)
+        if remembered and outcome:
+            self.roster.record(remembered)
+            self.tell(outcome)
+            return
+        self.roster.record(replace(before, state="RUNNING"))
         self.began[root] = time.monotonic()
-        self.swept.discard(root)
         self.save()
         given = Order(
             order_id=root,
@@ -262,7 +251,7 @@ class Driver:
             length=self.study.epochs,
         )
         self.books.write(lambda: self.executor.submit(given))
-        self.watcher.changed(list(self.trials.values()))
+        self.watcher.changed([self.trials[root]])
 
     def tell(self, outcome: Outcome) -> None:
         """Record how a trial ended, and tell the oracle."""
@@ -276,20 +265,20 @@ class Driver:
             self.wall.overheads.append(seconds - (trial.seconds - before.seconds))
         again = tried_again(before, trial, parent_of(asked) is not None)
         if outcome.state == "PAUSED":  # stopped when asked; the oracle hears later
-            self.trials[root] = trial
+            self.roster.record(trial)
         elif again is not None:  # so does it hear later of this one
-            self.trials[root] = again
+            self.roster.record(again)
             self.waiting.insert(0, asked)
         else:
-            self.trials[root] = self.told(trial, asked)
+            self.roster.record(self.told(trial, asked))
         self.save()
         self.books.write(lambda: self.write_hparams(root))
         # Before the sweep: a watcher may read what a trial left.
-        self.watcher.changed(list(self.trials.values()))
+        self.watcher.changed([self.trials[root]])
         self.sweep()
         if outcome.failure == STORAGE:
             raise StorageError(outcome.message)
-        if is_repeated_bug(list(self.trials.values()), outcome):
+        if is_repeated_bug(self.trials.values(), outcome):
             raise RepeatedBugError(outcome.traceback or outcome.message)
 
     def told(self, trial: Trial, asked: Any) -> Trial:
@@ -300,6 +289,7 @@ class Driver:
             self.oracle.end_trial(asked)
             if trial.state == "INFEASIBLE":
                 asked.status = "INVALID"
+                self.infeasible += 1
                 self.replace_infeasible()
             return trial
         metrics = told_metrics(trial, self.study)
@@ -314,37 +304,43 @@ class Driver:
 
         A tuner that counts its trials would else spend them on networks never trained.
         """
-        infeasible = sum(t.status == "INVALID" for t in self.oracle.trials.values())
-        if self.most_trials and infeasible <= DRAWS_PER_PLACE * self.most_trials:
-            self.oracle.max_trials = self.most_trials + infeasible
+        if self.most_trials and self.infeasible <= DRAWS_PER_PLACE * self.most_trials:
+            self.oracle.max_trials = self.most_trials + self.infeasible
 
     def declare_completed(self) -> None:
         """Declare what is paused completed: no rung will call it again."""
-        for root, trial in self.trials.items():
-            if trial.state == "PAUSED":
-                self.trials[root] = replace(trial, state="COMPLETED")
-                self.write_hparams(root)
+        for trial in [t for t in self.trials.values() if t.state == "PAUSED"]:
+            self.roster.record(replace(trial, state="COMPLETED"))
+            self.write_hparams(trial.trial_id)
         self.save()
         self.sweep()
 
     def write_hparams(self, root: str) -> None:
         """Write a trial's result for TensorBoard."""
-        rung = max(0, list(self.roots.values()).count(root) - 1)
+        rung = max(0, self.roster.rungs[root] - 1)
         write_hparams(self.paths.logs, self.trials[root], rung)
 
     def sweep(self) -> None:
         """Remove the checkpoints that can no longer matter."""
-        going_on = may_go_on(self.oracle, self.roots)
-        ids = sorted(self.trials.keys() - self.swept)
-        trials = {trial_id: self.trials[trial_id] for trial_id in ids}
-        self.swept |= sweep(self.paths, trials, going_on, self.study.direction)
+        going_on = may_go_on(self.oracle, self.roster.roots)
+        trials = {trial.trial_id: trial for trial in self.roster.with_checkpoints()}
+        over = sweep(self.paths, trials, going_on, self.study.direction)
+        self.roster.unswept -= over
 
     def save(self) -> None:
         """Write down what has changed; wait where the disk is full."""
         self.books.save(self.knowledge())
+        self.roster.unsaved.clear()
+        self.oracle.unsaved.clear()
 
     def knowledge(self) -> Knowledge:
         """Return all that must not be lost."""
-        tuner = oracle_state(self.oracle)
-        asked, spent = self.oracle.trials, self.wall.spent()
-        return Knowledge(tuner, asked, self.roots, self.trials, spent)
+        return Knowledge(
+            oracle=oracle_state(self.oracle),
+            asked=self.oracle.trials,
+            roots=self.roster.roots,
+            trials=self.trials,
+            seconds=self.wall.spent(),
+            changed_asked=self.oracle.unsaved,
+            changed_trials=self.roster.unsaved,
+        )

@@ -10,20 +10,23 @@ two writes leaves a snapshot and all the lines that belong to it.
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import compress, filterfalse
-from operator import is_not
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search.files import append_record, sealed, write_text
+from search.growth import new_keys
 from search.paths import StudyPaths
 from search.records import Trial
 
 Change = dict[str, Any]
-# Of keras-tuner's oracle, what grows by an entry a trial; all else stays small.
-GROWING = ("start_order", "end_order", "run_times", "id_to_hash", "tried_so_far")
-ENDED = ("COMPLETED", "FAILED", "INVALID")
+# Of keras-tuner's oracle, what grows by an entry a trial; all else stays small. Lists
+# that trials are only appended to; dicts by trial id, where only the entry of a trial
+# that begins or ends is touched; and the set of the hashes that the last of them holds
+# (`create_trial`, `end_trial` and `_record_values` of keras-tuner 1.4.8's `Oracle`).
+APPENDED = ("start_order", "end_order")
+BY_TRIAL = ("run_times", "id_to_hash")
+TRIED = "tried_so_far"
 SMALLEST_JOURNAL = 256 * 1024
 
 
@@ -32,37 +35,54 @@ class Knowledge:
     """All a driver knows.
 
     Attributes:
-        oracle: the tuner's own state, plain values.
+        oracle: the tuner's own state: plain values, and one set of them.
         asked: keras-tuner's trials, by its ids.
-        roots: keras-tuner's id -> trial id; the rungs of a trial share one.
+        roots: keras-tuner's id -> trial id; only added to.
         trials: trial id -> record.
         seconds: wall time spent so far.
+        changed_asked: ids of keras-tuner's trials that changed since the last save.
+        changed_trials: ids of the records that did.
     """
 
     oracle: Mapping[str, Any]
     asked: Mapping[str, Any]
-    roots: Mapping[str, str]
+    roots: dict[str, str]
     trials: Mapping[str, Trial]
     seconds: float
+    changed_asked: Collection[str]
+    changed_trials: Collection[str]
 
 
-@dataclass(frozen=True)
 class Written:
     """What the files hold, as far as it takes to tell what has changed.
 
     Attributes:
         texts: key of the oracle's state -> JSON, of those that do not grow.
-        growing: copies of those that do.
-        ended: ids of keras-tuner's trials that will not change any more.
-        asked: id -> JSON, of the others.
+        grown: key -> the container that grows, and how long it was.
+        tried: the hashes.
+        roots: number of them.
     """
 
-    texts: Mapping[str, str] = field(default_factory=dict)
-    growing: Mapping[str, Any] = field(default_factory=dict)
-    ended: frozenset[str] = frozenset()
-    asked: Mapping[str, str] = field(default_factory=dict)
-    roots: Mapping[str, str] = field(default_factory=dict)
-    trials: list[Trial] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.grown: dict[str, tuple[Any, int]] = {}
+        self.tried: set[str] = set()
+        self.roots = 0
+
+    def add(self, change: Change, now: Knowledge) -> None:
+        """Take note that a change of `difference` has been written."""
+        for key, value in change["oracle"].items():
+            if key == TRIED:
+                self.tried = set(value)
+            elif key not in (*APPENDED, *BY_TRIAL):
+                self.texts[key] = plain(value)
+        self.tried.update(change["grown"].get(TRIED, ()))
+        self.grown = {
+            key: (now.oracle[key], len(now.oracle[key]))
+            for key in (*APPENDED, *BY_TRIAL)
+            if key in now.oracle
+        }
+        self.roots = len(now.roots)
 
 
 class StateFiles:
@@ -86,13 +106,13 @@ class StateFiles:
         if full or not self._snapshot:
             self.write_snapshot(knowledge)
             return
-        change, written = difference(self._written, knowledge)
+        change = difference(self._written, knowledge)
         order = {"follows": self._snapshot, "number": self._lines + 1}
         line = line_of(order | change)
         append_record(self._paths.journal, line)
         self._lines += 1
         self._journal_bytes += len(line)
-        self._written = written
+        self._written.add(change, knowledge)
 
     def write_snapshot(self, knowledge: Knowledge) -> None:
         """Write all there is to know, twice, and begin a new journal.
@@ -100,7 +120,7 @@ class StateFiles:
         Raises:
             OSError: as of `save`.
         """
-        content, written = difference(Written(), knowledge)
+        content = difference(Written(), everything(knowledge))
         name = uuid.uuid4().hex
         text = json.dumps(sealed(content | {"snapshot": name}), ensure_ascii=False)
         write_text(self._paths.oracle, text)
@@ -108,41 +128,62 @@ class StateFiles:
         self._paths.journal.unlink(missing_ok=True)
         self._journal_bytes = self._lines = 0
         self._snapshot, self._snapshot_bytes = name, len(text)
-        self._written = written
+        self._written = Written()
+        self._written.add(content, knowledge)
 
 
-def difference(before: Written, now: Knowledge) -> tuple[Change, Written]:
-    """Return what has changed, as plain values, and what is written with it."""
-    growing = {key: now.oracle[key] for key in GROWING if key in now.oracle}
-    others = {k: v for k, v in now.oracle.items() if k not in growing}
-    grown = {k: additions(before.growing.get(k), v) for k, v in growing.items()}
-    # What has not only grown is written anew.
-    others |= {key: growing[key] for key, new in grown.items() if new is None}
-    grown = {key: new for key, new in grown.items() if new is not None}
-    texts = {key: plain(value) for key, value in others.items()}
-    states = {
-        key: asked_state(now.asked[key])
-        for key in filterfalse(before.ended.__contains__, now.asked)
+def everything(knowledge: Knowledge) -> Knowledge:
+    """Return the same, all of it changed."""
+    return replace(
+        knowledge, changed_asked=knowledge.asked, changed_trials=knowledge.trials
+    )
+
+
+def difference(before: Written, now: Knowledge) -> Change:
+    """Return what has changed, as plain values."""
+    grown = {
+        key: new
+        for key in (*APPENDED, *BY_TRIAL, TRIED)
+        if key in now.oracle and (new := additions(before, now, key)) is not None
     }
-    asked = {key: plain(state) for key, state in states.items()}
-    ended = {key for key, state in states.items() if state["status"] in ENDED}
-    trials, new_roots = list(now.trials.values()), additions(before.roots, now.roots)
-    change = {
-        "oracle": {k: others[k] for k in texts if texts[k] != before.texts.get(k)},
-        "grown": {k: v for k, v in grown.items() if v or before.growing.get(k) is None},
-        "asked": {k: states[k] for k in asked if asked[k] != before.asked.get(k)},
-        "roots": now.roots if new_roots is None else new_roots,
-        "trials": [vars(trial) for trial in news(before.trials, trials)],
+    # What has not only grown is written anew.
+    others = {key: value for key, value in now.oracle.items() if key not in grown}
+    if TRIED in others:
+        others[TRIED] = sorted(others[TRIED])
+    return {
+        "oracle": {k: v for k, v in others.items() if plain(v) != before.texts.get(k)},
+        "grown": {key: new for key, new in grown.items() if new},
+        "asked": {key: asked_state(now.asked[key]) for key in now.changed_asked},
+        "roots": {key: now.roots[key] for key in new_keys(now.roots, before.roots)},
+        "trials": [vars(now.trials[trial_id]) for trial_id in now.changed_trials],
         "seconds": now.seconds,
     }
-    return change, Written(
-        texts=texts,
-        growing={key: value.copy() for key, value in growing.items()},
-        ended=before.ended | ended if ended else before.ended,
-        asked=asked,
-        roots=dict(now.roots),
-        trials=trials,
-    )
+
+
+def additions(before: Written, now: Knowledge, key: str) -> Any:
+    """Return what was added to what only grows, None where it is not as it was left."""
+    value = now.oracle[key]
+    if key == TRIED:
+        return new_hashes(before.tried, now)
+    container, known = before.grown.get(key, (None, 0))
+    if container is not value or len(value) < known:
+        return None
+    if key in APPENDED:
+        return value[known:]
+    entries = {asked: value[asked] for asked in now.changed_asked if asked in value}
+    return entries if len(value) <= known + len(entries) else None
+
+
+def new_hashes(before: set[str], now: Knowledge) -> list[str] | None:
+    """Return the hashes that were added, None where others were taken away.
+
+    A hash that is added is that of a trial that changed; so where there are as many as
+    with these, there are no others, and none is missing.
+    """
+    tried, hashes = now.oracle[TRIED], now.oracle[BY_TRIAL[-1]]
+    candidates = dict.fromkeys(hashes.get(asked) for asked in now.changed_asked)
+    new = [each for each in candidates if each in tried and each not in before]
+    return new if before and len(tried) == len(before) + len(new) else None
 
 
 def asked_state(trial: Any) -> Change:
@@ -156,23 +197,6 @@ def asked_state(trial: Any) -> Change:
         "status": trial.status,
         "message": trial.message,
     }
-
-
-def additions(before: Any, now: Any) -> Any:
-    """Return what a list or dict has more than before, None where that is not all."""
-    if before is None:
-        return now
-    known = len(before)
-    if isinstance(now, list):
-        return now[known:] if now[:known] == before else None
-    keys, values = list(now), list(now.values())
-    is_grown = keys[:known] == list(before) and values[:known] == list(before.values())
-    return dict(zip(keys[known:], values[known:], strict=True)) if is_grown else None
-
-
-def news(before: list[Trial], now: list[Trial]) -> list[Trial]:
-    """Return the trials that are not the same objects in the same places."""
-    return [*compress(now, map(is_not, before, now)), *now[len(before) :]]
 
 
 def applied(state: Change, change: Change) -> Change:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.orders import Progress
-from search.records import Direction, Trial, Values, ranked
+from search.records import Direction, Trial, Values, leading
 from search.tally import Tally
 
 BEST_SHOWN = 5
@@ -84,7 +84,7 @@ class LiveView:
 
     def changed(self, trials: list[Trial]) -> None:
         """Take note of a trial that began or ended; say so where there is no table."""
-        known = bool(self._tally.trials)
+        known = self._tally.first is not None
         for trial in self._tally.changed(trials):
             quiet = trial.state in QUIET_STATES or not known
             if self._live is None and not quiet:
@@ -145,17 +145,16 @@ class LiveView:
 
     def render(self) -> RenderableType:
         """Return the live table."""
-        metric = self._objective
+        metric, trials = self._objective, self._tally.trials
         running = one_line_rows(
             {"running": 9, "": BAR_WIDTH, "epoch": 7, "rung": 9, metric: 12}
         )
-        for trial in self._tally.trials:
+        for trial in trials:
             if trial.state == "RUNNING":
                 running.add_row(*self.running_row(trial))
         best = one_line_rows({"best so far": 11, "epochs": 7, metric: 12})
-        for place, trial in enumerate(ranked(self._tally.trials, self._direction)):
-            if place == BEST_SHOWN:
-                break
+        first = leading(trials, self._direction, BEST_SHOWN)
+        for place, trial in enumerate(first):
             best.add_row(
                 trial.trial_id,
                 str(trial.epochs),
@@ -189,8 +188,8 @@ class LiveView:
 
     def changed_text(self, trial: Trial) -> Text:
         """Return, in one line, the values in which a trial differs from the first."""
-        first = self._tally.trials[0].values
-        own = {k: v for k, v in trial.values.items() if first.get(k) != v}
+        first = self._tally.first or trial
+        own = {k: v for k, v in trial.values.items() if first.values.get(k) != v}
         words = values_text(own) or "–"
         return Text(words, style="dim", overflow="ellipsis", no_wrap=True)
 

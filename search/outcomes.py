@@ -1,7 +1,7 @@
 """What the outcome of an order makes of its trial, and what ends a search."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from search.failures import BUG, CRASHED, HUNG, KILLED, NOT_FINITE, OUT_OF_MEMORY
@@ -70,7 +70,7 @@ def without_numbers(message: str | None) -> str:
     return re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?", "#", message or "")
 
 
-def is_repeated_bug(trials: Sequence[Trial], outcome: Outcome) -> bool:
+def is_repeated_bug(trials: Collection[Trial], outcome: Outcome) -> bool:
     """Return whether nothing but the same bug has come back so far."""
     if any(trial.score is not None for trial in trials):
         return False

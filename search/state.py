@@ -5,7 +5,7 @@ for the same configurations again, and what was trained is not trained again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def remembered_outcome(trial: Trial, epochs: int) -> Outcome | None:
     return None
 
 
-def same_values(trials: Sequence[Trial], values: Values) -> Trial | None:
+def same_values(trials: Iterable[Trial], values: Values) -> Trial | None:
     """Return the trial of these knob values, or None."""
     return next((trial for trial in trials if trial.values == values), None)
 
@@ -159,18 +159,9 @@ def knobs_by_name(config: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def oracle_state(oracle: Any) -> dict[str, Any]:
-    """Return an oracle's state as plain values."""
+    """Return an oracle's state: plain values, but the set of hashes it has tried."""
     state: dict[str, Any] = oracle.get_state()
     # A clock reading for keras-tuner's own display.
     nothing: dict[str, Any] = {}
     display = {"search_start": None, "trial_start": nothing, "trial_number": nothing}
-    # A set of hashes: in the order of the trials, so that it only grows at its end.
-    tried, in_order = (
-        set(state["tried_so_far"]),
-        dict.fromkeys(state["id_to_hash"].values()),
-    )
-    tried_so_far = list(in_order)
-    if tried != in_order.keys():
-        tried_so_far = [h for h in in_order if h in tried]
-        tried_so_far += sorted(tried - in_order.keys())
-    return state | {"display": display, "tried_so_far": tried_so_far}
+    return state | {"display": display}

@@ -14,7 +14,7 @@ class Watcher(Protocol):
         """An epoch ended."""
 
     def changed(self, trials: list[Trial]) -> None:
-        """A trial began or ended."""
+        """These began or ended; at first, all there are."""
 
     def notice(self, text: str) -> None:
         """Something happened that the user should know."""

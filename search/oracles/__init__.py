@@ -11,6 +11,7 @@ from typing import Any
 from search.errors import InputError
 from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
 from search.oracles.brackets import FACTOR, plan_brackets
+from search.oracles.kept import KeptInMemory
 from search.pareto import direction_of
 from search.studies import Study, suggestion
 from search.warm_start import WarmStart
@@ -28,23 +29,6 @@ ORACLES = {
 # Those that can be told of earlier results and further objectives.
 TELLABLE = ("random", "grid", "bayesian", "bohb", "hyperband")
 DEFAULT_TRIALS = 20
-
-
-class KeptInMemory:
-    """Mixed into an oracle whose state the driver keeps.
-
-    keras-tuner rewrites its files in place, so that a kill leaves them truncated and
-    the search unreadable; the driver writes the same state whole instead.
-    """
-
-    def save(self) -> None:
-        """Write nothing."""
-
-    def _save_trial(self, trial: Any) -> None:
-        """Write nothing."""
-
-    def _check_consecutive_failures(self) -> None:
-        """End nothing: the driver decides when failures end a search."""
 
 
 def check_tuner(name: str) -> None:

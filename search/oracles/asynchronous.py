@@ -7,6 +7,7 @@ configurations and of epochs.
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from search.oracles.brackets import (
@@ -148,9 +149,9 @@ def may_be_promoted(plan: Plan, ledger: Ledger, factor: int) -> set[str]:
     """
     first, top = ledger.at(0, 0), len(plan.bracket.epochs) - 1
     share = max(plan.bracket.sizes[0] // factor, *plan.bracket.sizes[1:2], 0)
-    found = {
-        place[1] for place in first.waiting if top and first.better_than(place) < share
-    }
+    # The further behind, the more are better.
+    last = bisect_left(first.waiting, share, key=first.better_than) if top else 0
+    found = {run_id for _, run_id in first.waiting[:last]}
     for rung in range(1, top):
         found |= {run_id for _, run_id in ledger.at(0, rung).waiting}
     return found

@@ -191,7 +191,8 @@ def certain_promotion(
 ) -> Run | None:
     """Return a run that is among the best of its rung whatever is still to come."""
     places = open_places(bracket, ledger, index, rung + 1)
-    if places <= still_to_come(bracket, ledger, index, rung, exhausted):
+    # Most brackets of a long search have no place left, which is soon seen.
+    if places <= 0 or places <= still_to_come(bracket, ledger, index, rung, exhausted):
         return None
     return best_waiting(ledger, index, rung)
 

@@ -89,7 +89,9 @@ class Ledger:
 
     def at(self, bracket: int, rung: int) -> Rung:
         """Return the rung, empty where nothing has started."""
-        return self.rungs.setdefault((bracket, rung), Rung())
+        if (bracket, rung) not in self.rungs:
+            self.rungs[bracket, rung] = Rung()
+        return self.rungs[bracket, rung]
 
     def record(self, run: Run) -> None:
         """Take in a run that has started, or what has become of it."""

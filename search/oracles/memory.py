@@ -5,11 +5,11 @@ would make long searches slow, so each trial is looked at again only until it ha
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import keras_tuner
 
+from search.growth import new_keys
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.ledger import Standing
 from search.pareto import signed
@@ -66,7 +66,7 @@ class RememberingOracle(keras_tuner.Oracle):
 
     def news(self) -> Iterator[tuple[str, Any, Standing]]:
         """Go through the trials that are new or have ended since the last call."""
-        started = islice(self.trials, len(self._standings), None)
+        started = new_keys(self.trials, len(self._standings))
         for trial_id in [*self._open, *started]:
             trial, before = self.trials[trial_id], self._standings.get(trial_id)
             now: Standing = STATES.get(trial.status, "RUNNING")

@@ -1,0 +1,74 @@
+"""The trials of a search as its driver knows them; no question goes over them all."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.asked import parent_of
+from search.records import Trial, Values
+from search.state import same_values
+
+
+class Roster:
+    """Records by id, and what the driver asks of all of them, kept up to date.
+
+    Args:
+        trials: in the order they began.
+        roots: as the attribute.
+        remembered: as the attribute; they are among the trials.
+
+    Attributes:
+        trials: trial id -> record, in the order they began; changed by `record` alone.
+        roots: keras-tuner's id -> trial id; the rungs of a trial share one.
+        rungs: trial id -> how many trials of keras-tuner's it has been.
+        epochs: trained, of all of them.
+        unsaved: ids of those that changed since the last save, in that order.
+        unswept: ids of those that may have checkpoints.
+        remembered: trials of trials.json where the tuner's state was lost.
+    """
+
+    def __init__(
+        self,
+        trials: Iterable[Trial] = (),
+        roots: Mapping[str, str] | None = None,
+        remembered: Mapping[str, Trial] | None = None,
+    ) -> None:
+        self.remembered = dict(remembered or {})
+        self._unclaimed = dict(self.remembered)
+        self.roots = dict(roots or {})
+        self.rungs = Counter(self.roots.values())
+        self._trials: dict[str, Trial] = {}
+        self.trials: Mapping[str, Trial] = self._trials
+        self.epochs = 0
+        self.unsaved: dict[str, None] = {}
+        self.unswept: set[str] = set()
+        for trial in [*self.remembered.values(), *trials]:
+            self.record(trial)
+
+    def record(self, trial: Trial) -> None:
+        """Take note of a trial that is new or has changed."""
+        before = self._trials.get(trial.trial_id)
+        self._trials[trial.trial_id] = trial
+        self.epochs += trial.epochs - (before.epochs if before else 0)
+        self.unsaved[trial.trial_id] = None
+        if before is None or trial.state == "RUNNING":
+            self.unswept.add(trial.trial_id)
+
+    def with_checkpoints(self) -> list[Trial]:
+        """Return those that may have checkpoints: what may go on, and the best."""
+        return [self._trials[trial_id] for trial_id in sorted(self.unswept)]
+
+    def root_of(self, asked: Any, knobs: Values) -> str:
+        """Return the id of the trial an oracle's trial is, new or continued."""
+        if asked.trial_id not in self.roots:
+            root = self._root_of_new(parent_of(asked), knobs)
+            self.roots[asked.trial_id] = root
+            self.rungs[root] += 1
+            self._unclaimed.pop(root, None)
+        return self.roots[asked.trial_id]
+
+    def _root_of_new(self, parent: str | None, knobs: Values) -> str:
+        if parent is not None:
+            return self.roots[parent]
+        known = same_values(self._unclaimed.values(), knobs)
+        return known.trial_id if known else f"{len(self._trials):04d}"

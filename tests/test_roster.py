@@ -1,0 +1,74 @@
+"""The roster: what it keeps up to date is what looking at all trials would give."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from search.records import Trial
+from search.roster import Roster
+
+
+def asked(number: int, parent: str | None = None) -> Any:
+    """Return a trial of keras-tuner's, new or one that continues another."""
+    values = {} if parent is None else {"tuner/trial_id": parent}
+    return SimpleNamespace(
+        trial_id=f"asked{number}", hyperparameters=SimpleNamespace(values=values)
+    )
+
+
+def test_sums_and_counts_are_those_of_all_trials() -> None:
+    chance, roster, trials = random.Random(0), Roster(), {}
+    unswept: set[str] = set()
+    for number in range(300):
+        parent = None
+        if trials and chance.random() < 0.6:
+            parent = chance.choice(list(roster.roots))
+        root = roster.root_of(asked(number, parent), {})
+        assert root == (roster.roots[parent] if parent else f"{len(trials):04d}")
+        assert roster.root_of(asked(number, parent), {}) == root
+        trials[root] = replace(
+            trials.get(root, Trial(root)),
+            state=chance.choice(["RUNNING", "PAUSED", "COMPLETED", "FAILED"]),
+            epochs=chance.randrange(9),
+        )
+        if root not in roster.trials or trials[root].state == "RUNNING":
+            unswept.add(root)
+        roster.record(trials[root])
+        assert [t.trial_id for t in roster.with_checkpoints()] == sorted(unswept)
+        assert list(roster.trials.items()) == list(trials.items())
+        assert roster.epochs == sum(trial.epochs for trial in trials.values())
+        assert roster.rungs == Counter(roster.roots.values())
+        assert root in roster.unsaved
+        if chance.random() < 0.2:
+            roster.unsaved.clear()
+            removed = {t.trial_id for t in trials.values() if t.epochs < 5}
+            roster.unswept -= removed
+            unswept -= removed
+    assert len(trials) > 50 and unswept
+
+
+def test_a_trial_whose_checkpoints_were_removed_has_some_when_it_runs_again() -> None:
+    roster = Roster([Trial("0000", "PAUSED"), Trial("0001", "COMPLETED")])
+    roster.unswept.clear()
+    roster.record(Trial("0000", "RUNNING"))
+    assert [trial.trial_id for trial in roster.with_checkpoints()] == ["0000"]
+    roster.record(Trial("0001", "FAILED"))
+    assert [trial.trial_id for trial in roster.with_checkpoints()] == ["0000"]
+
+
+def test_remembered_trials_are_claimed_once_by_their_values() -> None:
+    remembered = {
+        "0000": Trial("0000", values={"depth": 2}),
+        "0001": Trial("0001", values={"depth": 2}),
+        "0002": Trial("0002", values={"depth": 3}),
+    }
+    roster = Roster(remembered=remembered)
+    depths = [3, 2, 2, 2]
+    roots = [
+        roster.root_of(asked(number), {"depth": depth})
+        for number, depth in enumerate(depths)
+    ]
+    assert roots == ["0002", "0000", "0001", "0003"]
+    assert roster.root_of(asked(9, "asked0"), {"depth": 3}) == "0002"
