@@ -11,7 +11,9 @@ a failing disk has damaged `last`, and `best`. Each array has a checksum (CRC-32
 import contextlib
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +69,46 @@ class Found:
 
 def values_of(variables: list[Any]) -> list[NDArray[Any]]:
     """Return copies of what Keras variables hold."""
+    return begin_copy(variables)()
+
+
+def begin_copy(variables: list[Any]) -> Callable[[], list[NDArray[Any]]]:
+    """Copy what Keras variables hold; return what hands the copies over.
+
+    On an accelerator (JAX) they are made there, behind the steps under way, and fetched
+    meanwhile: who trains on need not wait for them.
+    """
     values = [variable.value for variable in variables]
-    if not all(hasattr(value, "copy_to_host_async") for value in values):
-        return [np.asarray(value).copy() for value in values]
-    for value in values:  # JAX: all are under way at once
-        value.copy_to_host_async()
-    return [host_copy(value) for value in values]
+    if not are_on_accelerator(values):
+        copies = [np.asarray(value).copy() for value in values]
+        return lambda: copies
+    duplicates = duplicate(values)
+    for array in duplicates:
+        array.copy_to_host_async()
+    return lambda: [np.asarray(array) for array in duplicates]
 
 
-def host_copy(value: Any) -> NDArray[Any]:
-    """Return a copy of a JAX array; on a CPU it shares its memory with NumPy."""
-    array = np.asarray(value)
-    is_shared = any(device.platform == "cpu" for device in value.devices())
-    return array.copy() if is_shared else array
+def are_on_accelerator(values: list[Any]) -> bool:
+    """Return whether these are arrays of JAX that lie outside this machine's memory."""
+    return any(
+        device.platform != "cpu"
+        for value in values
+        if hasattr(value, "copy_to_host_async")
+        for device in value.devices()
+    )
+
+
+def duplicate(arrays: list[Any]) -> list[Any]:
+    """Return copies of arrays of JAX, where they lie, in one call."""
+    made: list[Any] = copier()(arrays)
+    return made
+
+
+@cache
+def copier() -> Any:
+    import jax
+
+    return jax.jit(lambda arrays: [jax.numpy.copy(array) for array in arrays])
 
 
 def save_checkpoint(path: Path, values: list[NDArray[Any]], standing: Standing) -> None:

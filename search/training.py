@@ -26,6 +26,7 @@ from search.checkpoints import (
     BEST,
     Found,
     Standing,
+    begin_copy,
     load_variables,
     save_checkpoint,
     save_last,
@@ -40,11 +41,7 @@ from search.fused_norms import fuse_norms
 from search.fused_updates import fuse_updates
 from search.fused_upsampling import fuse_upsampling
 from search.leases import check_lease
-from search.limits import (
-    check_latency,
-    check_size,
-    measured_costs,
-)
+from search.limits import check_latency, check_size, measured_costs
 from search.orders import Order, Progress
 from search.pulse import Link, TrialClock, check_loss, make_pulse
 from search.records import History, Metrics, best_epoch_of, finite
@@ -321,13 +318,14 @@ def keep_epoch(
     changes them.
     """
     folder, weights = Path(order.folder), len(model.variables)
-    values = values_of(all_variables(model))
+    copied = begin_copy(all_variables(model))
 
     def write(what: Callable[[], object]) -> None:
         check_lease(order)
         when_there_is_room(what, folder, link.pulse, link.is_stopped)
 
     def write_all() -> None:
+        values = copied()
         write(lambda: save_epoch(folder, values, weights, standing))
         write(lambda: events.write_epoch(standing.epochs, progress.logs, resources))
 

@@ -11,7 +11,7 @@ from test_features import TRANSFER, trained
 from test_training import arrays, ignore, never, order
 
 from hypermodels.resident import gathered
-from search import streams
+from search import checkpoints, streams
 from search.datasets import PreparedDataset, prepare
 from search.orders import Outcome
 from search.streams import stream_of
@@ -123,3 +123,32 @@ def test_a_training_that_was_cut_goes_on_as_if_it_had_not_been(
     pairs = zip(arrays(tmp_path / "parts"), arrays(tmp_path / "whole"), strict=True)
     for ours, theirs in pairs:
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_checkpoint_is_of_the_epoch_it_belongs_to_though_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoints, "are_on_accelerator", lambda values: True)
+    variables = [keras.Variable(np.full((3, 2), n, "float32")) for n in range(3)]
+    copied = checkpoints.begin_copy(variables)
+    for variable in variables:
+        before = variable.value
+        variable.assign(variable.value + 1)
+        before.delete()  # as a step does that is given its memory
+    for n, value in enumerate(copied()):
+        np.testing.assert_array_equal(value, np.full((3, 2), n, "float32"))
+
+
+def test_a_training_whose_copies_are_fetched_later_can_be_continued(
+    monkeypatch: pytest.MonkeyPatch, data: PreparedDataset, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(checkpoints, "are_on_accelerator", lambda values: True)
+    straight = run_order(order(data, tmp_path / "straight", 2), ignore, never)
+    for epochs in (1, 2):
+        WORKBENCH.clear()
+        parts = run_order(order(data, tmp_path / "parts", epochs), ignore, never)
+    assert parts.history == straight.history
+    for one, other in zip(
+        arrays(tmp_path / "straight"), arrays(tmp_path / "parts"), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
