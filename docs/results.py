@@ -20,7 +20,8 @@ written by `make docs`.
 """
 SEARCHED = """
 Intervals are 95 %, from resampled test images; *hours* are of training and validation,
-all trials and finalists together, on two shared CPU cores unless said otherwise.
+all trials and finalists together, on two shared CPU cores; `cifar100-h100`: two at a
+time on an NVIDIA H100.
 """
 COMPARED = """
 Scores on validation, mean ± standard deviation over the seeds; the differences are

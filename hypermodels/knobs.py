@@ -121,7 +121,10 @@ KNOBS: dict[str, Knob] = {
         "Bengio 2012 (log-uniform); He et al. 2016 (0.1)",
     ),
     "weight_decay": Knob("decoupled, of adamw", "Loshchilov & Hutter 2019"),
-    "sgd_weight_decay": Knob("decoupled, of sgd", "Zagoruyko & Komodakis 2016 (5e-4)"),
+    "sgd_weight_decay": Knob(
+        "decoupled, of sgd; ten times what it would be in the gradient",
+        "Zagoruyko & Komodakis 2016 (5e-4 in the gradient)",
+    ),
     "schedule": Knob(
         "learning rate over the trial's whole life",
         "Loshchilov & Hutter 2017; He et al. 2016 (step); Smith & Topin 2018",
