@@ -33,9 +33,9 @@ TASKS: dict[str, Task] = {
 # Have no pretrained part; `--weights` means nothing to them.
 FROM_SCRATCH = frozenset({"convnet", "unet"})
 
-# Knobs that change nothing in a network that is built but the value of a variable (on
-# TensorFlow: `hypermodels.dials`), and knobs of which that is true but from or to zero,
-# at which a layer is left out.
+# Knobs that change nothing in a network that is built but the value of a variable
+# (`hypermodels.dials`), and knobs of which that is true but from or to zero, at which a
+# layer is left out.
 ADJUSTABLE = (
     "learning_rate",
     "sgd_learning_rate",

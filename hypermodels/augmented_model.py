@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from hypermodels.optimizers import plateau_scale
-from hypermodels.resident import gathered
+from hypermodels.resident import dialled_step, gathered
 
 History = Mapping[str, Sequence[float | None]]
 
@@ -45,6 +45,7 @@ class AugmentedModel(keras.Model):
 
     Attributes:
         is_augmenting: False where the images that come are augmented already.
+        dialled: variables that no state holds and trials set (`hypermodels.dials`).
     """
 
     def __init__(
@@ -58,15 +59,33 @@ class AugmentedModel(keras.Model):
         super().__init__(inputs, outputs, **kwargs)
         self.augmentation = augmentation
         self.rules = rules or EpochRules()
+        self.train_function: Any
+        self.test_function: Any
         self.is_augmenting = True
+        self.dialled: tuple[keras.Variable, ...] = ()
         self.traced_with: tuple[bool, float] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Set after each step on JAX: Keras would look for variables in all its arrays.
-        if name == "_jax_state":
+        # Keras would make `dialled` part of the state, and look for variables in all
+        # arrays of `_jax_state`, which is set after each step.
+        if name in ("_jax_state", "dialled"):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what trains a step; on JAX `dialled` are arguments of it."""
+        if not self.dialled or keras.backend.backend() != "jax":
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+            self.train_function = dialled_step(self.train_step, self.dialled)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what evaluates a batch, likewise: the loss may have a dial."""
+        if not self.dialled or keras.backend.backend() != "jax":
+            super().make_test_function(force)
+        elif self.test_function is None or force:
+            self.test_function = dialled_step(self.test_step, self.dialled)
 
     def train_step(self, *arguments: Any) -> Any:
         """Augment a batch, then train on it.
@@ -113,9 +132,10 @@ class AugmentedModel(keras.Model):
             scale = plateau_scale(losses, self.rules.plateau_patience)
             schedule = self.optimizer.trial_schedule
             schedule.set(schedule.peak, scale)
-        # On JAX the learning rate is part of the graph. Compared is what the graph was
-        # traced with: layers and optimizer may be shared with another model.
-        traced_with = waits, scale if keras.backend.backend() == "jax" else 1.0
+        # On JAX a learning rate that is no dial is part of the graph. Compared is what
+        # the graph was traced with: layers and optimizer may be another model's, too.
+        is_constant = keras.backend.backend() == "jax" and not self.dialled
+        traced_with = waits, scale if is_constant else 1.0
         if self.train_function is not None and self.traced_with != traced_with:
             self.make_train_function(force=True)
         self.traced_with = traced_with

@@ -62,6 +62,7 @@ def split_frozen(model: Any) -> Parts | None:
     head = AugmentedModel(
         features, model.outputs[0], rules=model.rules, name=model.name
     )
+    head.dialled = model.dialled
     ours, all_of_it = head.trainable_variables, model.trainable_variables
     if [id(v) for v in ours] != [id(v) for v in all_of_it]:
         return None

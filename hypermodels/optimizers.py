@@ -72,8 +72,8 @@ class TrialSchedule(keras.optimizers.schedules.LearningRateSchedule):
     (Smith & Topin 2018, with the numbers of PyTorch's OneCycleLR).
     `reduce_on_plateau`: times `scale`, which is set between epochs (`plateau_scale`).
 
-    Peak and scale are a variable, so that on TensorFlow neither is part of the graph:
-    trials of one architecture can share it.
+    Peak and scale are a variable, so that neither is part of the graph: trials of one
+    architecture can share it (`hypermodels.dials`).
 
     Args:
         peak: largest learning rate.

@@ -1,9 +1,10 @@
-"""Batches of data that stay on the device: gathered inside the compiled step (JAX).
+"""The training step on JAX: what is handed to it, and what stays on the device.
 
 Where inputs and targets lie on the device, a step is handed row numbers alone. Nothing
 is gathered by the host, nor copied to the device, while the training runs.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -26,6 +27,41 @@ def gathered(data: Any) -> Any:
     if not isinstance(data, Rows):
         return data
     return keras.tree.map_structure(lambda array: array[data.rows], data.arrays)
+
+
+def dialled_step(step: Any, variables: Sequence[Any]) -> Any:
+    """Compile a step of a Keras model with the values of variables as its arguments.
+
+    Args:
+        step: (state, data) -> (logs, state).
+        variables: of no state.
+
+    Returns:
+        (state, iterator) -> (logs, state).
+    """
+    import jax
+
+    def traced(state: Any, data: Any, values: Any) -> Any:
+        before = [variable._value for variable in variables]
+        set_values(variables, values)
+        try:
+            return step(state, data)
+        finally:
+            set_values(variables, before)
+
+    compiled = jax.jit(traced, donate_argnums=0)
+
+    def iterate(state: Any, iterator: Any) -> Any:
+        values = [variable._value for variable in variables]
+        return compiled(state, next(iterator), values)
+
+    return iterate
+
+
+def set_values(variables: Any, values: Any) -> None:
+    """Let variables of Keras hold these arrays, tracers included."""
+    for variable, value in zip(variables, values, strict=True):
+        variable._value = value
 
 
 def build_rest(model: Any, images: Any, targets: Any) -> None:

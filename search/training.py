@@ -50,7 +50,7 @@ from search.stepping import set_steps
 from search.stopping import must_train
 from search.studies import Study
 from search.trial_pictures import Pictures
-from search.workbench import LARGEST_BYTES, WORKBENCH, Built, key_of
+from search.workbench import WORKBENCH, Built, key_of, largest_bytes
 
 
 def make_hypermodel(
@@ -194,11 +194,11 @@ def network_of(
         batch_size = hypermodel.batch_size(order.values)
         variables = all_variables(model)
         built = Built(model, hypermodel, batch_size, variables, order.values)
-        is_tensorflow = keras.backend.backend() == "tensorflow"
-        if is_tensorflow and hasattr(model.optimizer, "trial_schedule"):
+        is_compiled = keras.backend.backend() in ("tensorflow", "jax")
+        if is_compiled and hasattr(model.optimizer, "trial_schedule"):
             set_steps(model, -(-batch_size // parts))
             built.dials = make_dials(model, order.values)
-            if built.bytes() <= LARGEST_BYTES:
+            if built.bytes() <= largest_bytes():
                 built.start = values_of(variables)
     elif is_new:
         built.restart()

@@ -2,8 +2,8 @@
 
 Building and tracing a network takes seconds, as long as some epochs. A trial that is
 continued in the same worker finds its network again and loads its checkpoint into it.
-On TensorFlow some knobs are variables (`hypermodels.dials`), so that a trial which
-differs in nothing else starts in the same network, at the values all its variables had
+Some knobs are variables (`hypermodels.dials`), so that a trial which differs in nothing
+else starts in the same network, at the values all its variables had
 when it was built: the seed is the study's, so they are what building it anew would
 give.
 """
@@ -19,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypermodels import ADJUSTABLE, ADJUSTABLE_ABOVE_ZERO
+from search.devices import gpus
 from search.orders import Order
 from search.records import Values
 
 KEPT = 3
-# Larger networks are not kept: training them takes longer than building them.
+# Larger networks are not kept: on a CPU training them takes longer than building them.
 LARGEST_BYTES = 32 * 2**20
+# For a GPU they are compiled, which takes as long as many epochs: 20 to 25 s of ResNets
+# on an H100, whose epochs took 1 to 2 s.
+LARGEST_BYTES_ON_GPU = 2**30
 
 
 @dataclass
@@ -105,6 +109,11 @@ def graph_values(values: Values) -> Values:
     }
 
 
+def largest_bytes() -> int:
+    """Return how large a network may be that is kept."""
+    return LARGEST_BYTES_ON_GPU if gpus() else LARGEST_BYTES
+
+
 class Workbench:
     """The last networks of this process."""
 
@@ -120,7 +129,7 @@ class Workbench:
 
     def put(self, key: str, built: Built) -> None:
         """Keep a network, unless it is large, and only the last few."""
-        if built.bytes() > LARGEST_BYTES:
+        if built.bytes() > largest_bytes():
             return
         self._built[key] = built
         while len(self._built) > KEPT:

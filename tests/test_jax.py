@@ -134,10 +134,64 @@ def test_a_worker_finds_what_an_earlier_one_compiled(
     assert any((tmp_path / "jax").iterdir())
 
 
+TRAINS = """
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from search.devices import worker_environment
+
+os.environ.update(worker_environment(0, 1))
+import jax
+from search.datasets import prepare
+from search.worker import run_order
+from test_training import ignore, never, order
+
+seen = Counter()
+jax.monitoring.register_event_listener(lambda name, **rest: seen.update([name]))
+rate, dropped, folder = float(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
+data = prepare("shapes", task="classification", image_size=32)
+knobs = {"learning_rate": rate, "weight_decay": rate}
+knobs |= {"dropout_rate": dropped, "label_smoothing": dropped}
+outcome = run_order(order(data, folder, 1, **knobs), ignore, never)
+assert outcome.state == "COMPLETED", outcome
+print([seen[f"/jax/compilation_cache/cache_{kind}"] for kind in ("hits", "misses")])
+"""
+
+
+def test_a_trial_with_other_rates_finds_what_was_compiled_for_the_first(
+    python: str, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    counts = []
+    for rate, dropped in (("0.001", "0.1"), ("0.004", "0.3")):
+        command = [python, "-c", TRAINS, rate, dropped, str(tmp_path / rate)]
+        said = subprocess.check_output(command, env=environment, text=True)
+        counts.append(json.loads(said.splitlines()[-1]))
+    assert counts[0][1] > 10
+    assert counts[1][1] == 0
+
+
 def test_data_on_the_device_are_the_same_training(python: str) -> None:
     """Run tests/test_resident.py, which is of JAX alone."""
+    passes(python, "tests/test_resident.py")
+
+
+def test_networks_are_shared_on_jax_too(python: str) -> None:
+    passes(python, "tests/test_workbench.py")
+
+
+def passes(python: str, tests: str) -> None:
+    """Assert that tests pass on JAX, none left out."""
     result = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_resident.py"],
+        [python, "-m", "pytest", "-p", "no:cacheprovider", tests],
         cwd=ROOT,
         env=os.environ | {"KERAS_BACKEND": "jax"},
         capture_output=True,

@@ -71,14 +71,17 @@ def train_in_turn(
         order = ordered(data, folder / name, epochs, **values)
         return replace(order, order_id=name, study={**order.study, **study})
 
+    seen = {}
     first = ordered_as("first", 1, {})
     second = ordered_as("second", 2, other)
     for one in (first, second, replace(first, epochs=2)):
         outcome = run_order(one, ignore, never)
         assert outcome.state == "COMPLETED", outcome.traceback
+        seen[one.order_id] = outcome.history
     for name, values in (("first", {}), ("second", other)):
         WORKBENCH.clear()
-        run_order(ordered_as(f"{name}-anew", 2, values), ignore, never)
+        anew = run_order(ordered_as(f"{name}-anew", 2, values), ignore, never)
+        assert anew.history == seen[name]
         for ours, theirs in zip(
             arrays(folder / name), arrays(folder / f"{name}-anew"), strict=True
         ):
@@ -113,7 +116,7 @@ def test_dropping_at_a_variable_rate_is_what_keras_does() -> None:
     inputs = keras.Input((2, 2, 3))
     model = keras.Model(inputs, layer(inputs))
     images = np.ones((4000, 2, 2, 3), "float32")
-    (dial,) = dropout_dials(model).values()
+    (dial,) = dropout_dials(model, []).values()
     for rate in (0.25, 0.4):
         dial(2 * rate)
         assert layer.get_config()["rate"] == rate
