@@ -424,7 +424,9 @@ def epochs_on_disk(folder: Path) -> int:
 
 
 def test_a_second_driver_is_refused_with_the_holder_s_process(tmp_path: Path) -> None:
-    search = command(*tiny_search("shapes-convnet", "--workers", "1"))
+    # Not over before the second has begun, however busy the machine is.
+    size = ["--workers", "1", "--epochs", "100", "--trials", "100"]
+    search = command(*tiny_search("shapes-convnet", *size))
     first = subprocess.Popen(search, cwd=tmp_path)
     lock = tmp_path / "results/shapes-convnet/work/driver.pid"
     wait_for(lock.exists)

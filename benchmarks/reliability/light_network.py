@@ -60,7 +60,7 @@ class LightModel:
         source: Stream,
         *,
         validation_data: Stream,
-        callbacks: list[Any],
+        callbacks: Any,
         **unused: Any,
     ) -> Any:
         """Train an epoch and return what Keras would."""
@@ -68,7 +68,7 @@ class LightModel:
         for step in range(len(source)):
             images, labels = source.batch(step)
             losses.append(self.step(features(images), np.ravel(labels)))
-            callbacks[0].on_train_batch_end(step, {"loss": losses[-1]})
+            callbacks.on_train_batch_end(step, {"loss": losses[-1]})
         right = []
         for step in range(len(validation_data)):
             images, labels = validation_data.batch(step)
