@@ -82,7 +82,7 @@ def begin_copy(variables: list[Any]) -> Callable[[], list[NDArray[Any]]]:
     if not are_on_accelerator(values):
         copies = [np.asarray(value).copy() for value in values]
         return lambda: copies
-    duplicates = duplicate(values)
+    duplicates = copier()(values)
     for array in duplicates:
         array.copy_to_host_async()
     return lambda: [np.asarray(array) for array in duplicates]
@@ -98,14 +98,9 @@ def are_on_accelerator(values: list[Any]) -> bool:
     )
 
 
-def duplicate(arrays: list[Any]) -> list[Any]:
-    """Return copies of arrays of JAX, where they lie, in one call."""
-    made: list[Any] = copier()(arrays)
-    return made
-
-
 @cache
 def copier() -> Any:
+    """Return what copies arrays of JAX where they lie, in one call."""
     import jax
 
     return jax.jit(lambda arrays: [jax.numpy.copy(array) for array in arrays])

@@ -26,7 +26,7 @@ Auto = Literal["auto"]
 # memory and start-up.
 ENOUGH = 0.95
 MOST_MEMORY = 0.8
-MOST_PER_GPU = 8
+PER_GPU = (1, 2, 4, 8)
 LEAST_SECONDS = 2.0
 
 
@@ -48,7 +48,7 @@ class Measurement:
 def counts_to_try(cores: int, has_gpus: bool) -> list[int]:
     """Return how many workers are worth a measurement, in rising order."""
     if has_gpus:
-        return [count for count in (1, 2, 4, 8) if count <= MOST_PER_GPU]
+        return list(PER_GPU)
     return sorted({count for count in (1, 2, 4, 8, 16, cores) if count <= cores})
 
 

@@ -25,7 +25,8 @@ Change = dict[str, Any]
 # that begins or ends is touched; and the set of the hashes that the last of them holds
 # (`create_trial`, `end_trial` and `_record_values` of keras-tuner 1.4.8's `Oracle`).
 APPENDED = ("start_order", "end_order")
-BY_TRIAL = ("run_times", "id_to_hash")
+HASHES = "id_to_hash"
+BY_TRIAL = ("run_times", HASHES)
 TRIED = "tried_so_far"
 SMALLEST_JOURNAL = 256 * 1024
 
@@ -180,7 +181,7 @@ def new_hashes(before: set[str], now: Knowledge) -> list[str] | None:
     A hash that is added is that of a trial that changed; so where there are as many as
     with these, there are no others, and none is missing.
     """
-    tried, hashes = now.oracle[TRIED], now.oracle[BY_TRIAL[-1]]
+    tried, hashes = now.oracle[TRIED], now.oracle[HASHES]
     candidates = dict.fromkeys(hashes.get(asked) for asked in now.changed_asked)
     new = [each for each in candidates if each in tried and each not in before]
     return new if before and len(tried) == len(before) + len(new) else None

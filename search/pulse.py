@@ -84,7 +84,7 @@ def make_pulse(pulse: Pulse, clock: TrialClock) -> Callable[[Any], Any]:
         def __init__(self, model: Any) -> None:
             super().__init__(add_history=True, model=model)
             self.last_beat = -math.inf
-            self.under_way: deque[dict[str, Any]] = deque()
+            self.under_way: deque[tuple[str, dict[str, Any]]] = deque()
 
         def on_train_batch_end(
             self, batch: int, logs: dict[str, Any] | None = None
@@ -97,15 +97,25 @@ def make_pulse(pulse: Pulse, clock: TrialClock) -> Callable[[Any], Any]:
             self.step("validating", logs)
 
         def step(self, stage: str, logs: dict[str, Any] | None) -> None:
-            """Check the clock and an earlier loss; beat where a second has passed."""
+            """Check the clock and an earlier step; beat where a second has passed."""
             clock.check()
-            self.under_way.append(logs or {})
+            self.under_way.append((stage, logs or {}))
             if len(self.under_way) > STEPS_AHEAD:
-                check_loss(self.under_way.popleft())
+                self.wait_for(*self.under_way.popleft())
             now = time.monotonic()
             if now - self.last_beat >= SECONDS_BETWEEN_BEATS:
                 self.last_beat = now
                 pulse(stage)
+
+        def wait_for(self, stage: str, logs: dict[str, Any]) -> None:
+            """Read the loss of a step, which waits for it; one of training is checked.
+
+            What is not finite on validation is recorded, and ends nothing.
+            """
+            if stage == "training":
+                check_loss(logs)
+            else:
+                float(logs.get("loss", 0.0))
 
     return StepPulses
 
