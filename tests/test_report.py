@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
@@ -35,6 +36,7 @@ from search.records import (
 )
 from search.report import print_report, report, verify_reports
 from search.reporting.costs import seed_noise
+from search.reporting.drawing import plain_log, widen
 from search.reporting.page import LIBRARY
 from search.reporting.records import read_study_records
 from search.reporting.statistics import (
@@ -674,3 +676,31 @@ def test_knobs_come_out_in_the_order_in_which_they_were_planted(tmp_path: Path) 
         assert isinstance(found, Importance)
         names = [knob.name for knob in found.knobs]
         assert names == ["largest", "middle", "small", "nothing"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "labels"),
+    [
+        ((5.17e9, 5.18e9, 5.17e9), ["10 G"]),
+        ((1.1e6, 3e6, 2.6e7), ["10 M"]),
+        ((12.0, 150.0, 900.0), ["100"]),
+    ],
+)
+def test_costs_are_labelled_in_words_that_do_not_overlap(
+    costs: tuple[float, ...], labels: list[str]
+) -> None:
+    axes = Figure(figsize=(4.4, 2.6)).subplots()
+    axes.plot(costs, (0.1, 0.2, 0.3), "o")
+    axes.set_xscale("log")
+    plain_log(axes.xaxis)
+    widen(axes)
+    axes.figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    ticks = axes.xaxis.get_major_ticks() + axes.xaxis.get_minor_ticks()
+    shown = [
+        tick.label1.get_text()
+        for tick in ticks
+        if low <= tick.get_loc() <= high and tick.label1.get_text()
+    ]
+    assert set(labels) <= set(shown)
+    assert len(shown) <= 5

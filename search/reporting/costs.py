@@ -9,7 +9,7 @@ from search.pareto import value_of
 from search.records import Trial
 from search.reporting.blocks import Block, Panel, Picture, Pictures, Section, Text
 from search.reporting.charts import cost_chart
-from search.reporting.drawing import BLUE, ORANGE, plain_log
+from search.reporting.drawing import BLUE, ORANGE, plain_log, widen
 from search.reporting.records import StudyRecords
 
 COSTS = {
@@ -57,8 +57,8 @@ def cost_picture(cost: str, label: str, records: StudyRecords) -> Picture:
         axes.plot(*zip(*points, strict=True), "o", color=BLUE, ms=4, alpha=0.55)
         axes.plot(*zip(*edge, strict=True), color=ORANGE, lw=1.6)
         axes.set_xscale("log")
-        if cost == "latency_ms":
-            plain_log(axes.xaxis)
+        plain_log(axes.xaxis)
+        widen(axes)
         axes.set_xlabel(f"{label}, logarithmic")
         axes.set_ylabel(records.objective)
 

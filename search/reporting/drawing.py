@@ -18,6 +18,8 @@ PURPLE, SKY = "#CC79A7", "#56B4E9"
 SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
 INK, SOFT, LINE = "#24292f", "#6a737d", "#e4e7eb"
 PNG_DOTS = 140
+LARGE = 1e4
+LEAST_SPAN = 20.0  # of a logarithmic axis
 # Room on the right of the axes, in inches.
 RIGHT = 0.12
 
@@ -156,19 +158,37 @@ def score_scale(known: Sequence[float], *, is_max: bool) -> Any:
 
 
 def plain_log(axis: Any, ticks: list[float] | None = None) -> None:
-    """Label a logarithmic axis with plain numbers."""
+    """Label a logarithmic axis with plain numbers, large ones as `10 M`."""
     from matplotlib.ticker import (
+        EngFormatter,
         FixedLocator,
         FuncFormatter,
         NullFormatter,
         NullLocator,
     )
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    large = EngFormatter(sep=" ")
+
+    def label(value: float, place: int | None) -> str:
+        return f"{value:g}" if value < LARGE else str(large(value, place))
+
+    axis.set_major_formatter(FuncFormatter(label))
     axis.set_minor_formatter(NullFormatter())
     if ticks is not None:
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_minor_locator(NullLocator())
+
+
+def widen(axes: Any) -> None:
+    """Let a logarithmic x-axis span more than a decade, with labels within it."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = axes.get_xlim()
+    if high < LEAST_SPAN * low:
+        middle = math.sqrt(low * high)
+        edge = math.sqrt(LEAST_SPAN)
+        axes.set_xlim(middle / edge, middle * edge)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def short(text: object, most: int = 14) -> str:
