@@ -74,9 +74,9 @@ SPRINT: dict[str, Any] = {
 }
 # WRN-16-8 (Zagoruyko & Komodakis 2016) with mixup (Zhang et al. 2018).
 SCRATCH = SPRINT | {"stages": 3, "base_filters": 128, "mixing": "mixup"}
-# WRN-22-8, and what a search leaves open. Of five trials of 64 epochs the one with mixup,
-# smoothed labels and no dropout was the best on validation (0.800; 0.773 to 0.787 the
-# others, which differed in more than that): benchmarks/results/gpu.json.
+# WRN-22-8, and what a search leaves open. Of five trials of 64 epochs the one with
+# mixup, smoothed labels and no dropout was the best on validation (0.800; 0.773 to
+# 0.787 the others, which differed in more than that): benchmarks/results/gpu.json.
 WIDE = SCRATCH | {"blocks_per_stage": 3, "schedule": "cosine", "warmup_fraction": 0.05}
 SEARCHED = (
     "activation",
