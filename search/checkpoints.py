@@ -75,17 +75,21 @@ def values_of(variables: list[Any]) -> list[NDArray[Any]]:
 def begin_copy(variables: list[Any]) -> Callable[[], list[NDArray[Any]]]:
     """Copy what Keras variables hold; return what hands the copies over.
 
-    On an accelerator (JAX) they are made there, behind the steps under way, and fetched
-    meanwhile: who trains on need not wait for them.
+    On an accelerator (JAX) the copies are made there, behind the steps under way, and
+    fetched when they are asked for: who trains on need not wait for either.
     """
     values = [variable.value for variable in variables]
     if not are_on_accelerator(values):
         copies = [np.asarray(value).copy() for value in values]
         return lambda: copies
     duplicates = copier()(values)
-    for array in duplicates:
-        array.copy_to_host_async()
-    return lambda: [np.asarray(array) for array in duplicates]
+
+    def fetched() -> list[NDArray[Any]]:
+        for array in duplicates:
+            array.copy_to_host_async()
+        return [np.asarray(array) for array in duplicates]
+
+    return fetched
 
 
 def are_on_accelerator(values: list[Any]) -> bool:

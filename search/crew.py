@@ -18,7 +18,7 @@ from search.files import read_json, write_json
 from search.memory import machine_memory
 from search.orders import Order, Outcome, Progress
 from search.paths import StudyPaths
-from search.records import History
+from search.records import History, Metrics
 from search.worker_processes import WorkerProcesses
 
 Auto = Literal["auto"]
@@ -37,7 +37,7 @@ class Measurement:
     Attributes:
         workers: a GPU, or on this machine where it has none.
         images_per_second: of all together.
-        memory: fraction of the GPU's memory, or of this machine's, that they held.
+        memory: fraction of the GPU's memory, or of this machine's, that they used.
     """
 
     workers: int
@@ -143,12 +143,23 @@ def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measur
             if outcome is not None and outcome.state != "COMPLETED":
                 raise RuntimeError(f"{outcome.failure}: {outcome.message}")
             outcomes += [outcome] if outcome is not None else []
-        held = sum(outcome.measured["memory"] or 0 for outcome in outcomes)
-        memory = gpu_memory_fraction() if gpus() else held / machine_memory()
+        memory = memory_in_use([outcome.measured for outcome in outcomes])
     finally:
         workers.close()
     rate = images_per_second([outcome.history for outcome in outcomes])
     return Measurement(count, rate, memory)
+
+
+def memory_in_use(measured: Sequence[Metrics]) -> float:
+    """Return the fraction of a GPU's memory, or of this machine's, that workers use.
+
+    Args:
+        measured: by each worker (`search.throughput.measure`), while all still live.
+    """
+    if gpus():
+        unused = sum(worker["unused_gpu_memory"] or 0 for worker in measured)
+        return gpu_memory_fraction(int(unused) // len(gpus()))
+    return sum(worker["memory"] or 0 for worker in measured) / machine_memory()
 
 
 def ignore(progress: Progress) -> None:

@@ -61,10 +61,15 @@ def gpus() -> list[str]:
     return [str(index) for index in range(len(lines))]
 
 
-def gpu_memory_fraction() -> float:
-    """Return the fraction of a GPU's memory that is in use; of the fullest."""
+def gpu_memory_fraction(unused: int) -> float:
+    """Return the fraction of a GPU's memory that is in use; of the fullest.
+
+    Args:
+        unused: bytes of each GPU that are taken, but not used.
+    """
     rows = told_by_gpus("memory.used,memory.total")
-    return max((float(used) / float(total) for used, total in rows), default=0.0)
+    spare = unused / 2**20
+    return max(((float(u) - spare) / float(total) for u, total in rows), default=0.0)
 
 
 def have_bfloat16() -> bool:
@@ -116,11 +121,13 @@ def worker_environment(place: int, workers: int, per_gpu: int = 1) -> dict[str, 
 def compilation_cache() -> dict[str, str]:
     """Return the variables that let JAX keep what it compiled, for later processes.
 
-    What takes it a second or more is kept; the programs used longest ago go first.
+    The programs used longest ago go first. The usual limit of a second would leave out
+    those that draw a network's weights, 0.3 s for each new shape.
     """
     return {
         "JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "jax"),
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILED_BYTES),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -67,21 +68,51 @@ def share_arenas(threads: int) -> None:
 
 
 def peak_gpu_memory() -> int | None:
-    """Return the most bytes this process has held on its GPU; None without one.
-
-    A process that has not imported Keras has no GPU.
-    """
-    keras = sys.modules.get("keras")
-    backend = keras and keras.config.backend()
-    if backend not in ("tensorflow", "jax"):
-        return None
-    if backend == "tensorflow":
+    """Return the most bytes this process has held on its GPU; None without one."""
+    if backend_loaded() == "tensorflow":
         tensorflow = sys.modules["tensorflow"]
         if not tensorflow.config.list_logical_devices("GPU"):
             return None
         return int(tensorflow.config.experimental.get_memory_info("GPU:0")["peak"])
-    usage = sys.modules["jax"].local_devices()[0].memory_stats()  # None of CPUs
-    return int(usage["peak_bytes_in_use"]) if usage else None
+    told = told_by_jax()
+    return int(told["peak_bytes_in_use"]) if told else None
+
+
+def unused_gpu_memory() -> int:
+    """Return the bytes this process has taken of its GPU and never used.
+
+    JAX takes its share at once, TensorFlow what it needs.
+    """
+    told = told_by_jax()
+    return unused_of(told) if told else 0
+
+
+def told_by_jax() -> Mapping[str, int] | None:
+    """Return the statistics of JAX's memory on a GPU; None without JAX or GPU."""
+    if backend_loaded() != "jax":
+        return None
+    told: Mapping[str, int] | None = (
+        sys.modules["jax"].local_devices()[0].memory_stats()
+    )
+    return told
+
+
+def backend_loaded() -> str | None:
+    """Return Keras' backend; None where Keras is not imported, so that no GPU is held.
+
+    Of the library that holds it no other may be asked: it would take memory, too.
+    """
+    keras = sys.modules.get("keras")
+    return keras.config.backend() if keras else None
+
+
+def unused_of(told: Mapping[str, int]) -> int:
+    """Return what JAX's allocator has taken and never used, of its statistics.
+
+    Without `pool_bytes` it is one that has taken all it may.
+    """
+    taken = told.get("pool_bytes", told["bytes_limit"])
+    return max(0, taken - told["peak_bytes_in_use"])
 
 
 def kernel_kills() -> int:

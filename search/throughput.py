@@ -12,7 +12,7 @@ from pathlib import Path
 from search.datasets import open_prepared
 from search.epoch_order import epoch_order
 from search.feeds import Fit, make_feed
-from search.memory import memory_of
+from search.memory import memory_of, unused_gpu_memory
 from search.orders import Order, Outcome, Report
 from search.pulse import Link, Pulse, TrialClock, make_pulse
 from search.streams import Stream, stream_of
@@ -35,7 +35,7 @@ def measure(
     Returns:
         `history`: `ended`, seconds of the clock at the end of each stretch, the first
         one being the beginning, and `images` trained in it; `measured`: `memory`,
-        bytes of this process.
+        bytes of this process, and `unused_gpu_memory`, of the GPU's.
     """
     link = Link(report, is_stopped, pulse)
     study = Study(**order.study)
@@ -46,7 +46,6 @@ def measure(
     fit = feed(0)
     whole = fit.training
     turn = epoch_order(order.seed, 0, len(source.images))
-    fit.model.begin_epoch(0, {})
     watch = make_pulse(pulse, TrialClock(0.0, None))
 
     @lru_cache(maxsize=1)  # data that stay on the device are put there once
@@ -57,6 +56,7 @@ def measure(
         return some
 
     def train(count: int) -> None:
+        fit.model.begin_epoch(0, {})
         fit_epoch(Fit(fit.model, stretch(count), None), 0, watch)
 
     pulse("first step")
@@ -77,5 +77,8 @@ def measure(
         order.order_id,
         "COMPLETED",
         history={"ended": list(ended), "images": list(images)},
-        measured={"memory": memory_of(os.getpid())},
+        measured={
+            "memory": memory_of(os.getpid()),
+            "unused_gpu_memory": unused_gpu_memory(),
+        },
     )

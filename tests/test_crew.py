@@ -15,11 +15,13 @@ from search.crew import (
     counts_to_try,
     images_per_second,
     is_worth_trying,
+    memory_in_use,
     parse_count,
     settled_crew,
 )
 from search.datasets import prepare
 from search.errors import InputError
+from search.memory import GIB, unused_of
 from search.orders import Order
 from search.paths import StudyPaths
 from search.records import History
@@ -44,6 +46,23 @@ def test_more_workers_are_tried_while_they_bring_something_and_fit() -> None:
     assert is_worth_trying(4, measured({1: 100, 2: 150}))
     assert not is_worth_trying(4, measured({1: 100, 2: 101}))
     assert not is_worth_trying(4, measured({1: 100, 2: 150}, memory=0.3))
+
+
+def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JAX takes 90 % at once; the first worker on an H100 was the last one tried."""
+    told = {"bytes_limit": 72 * GIB, "peak_bytes_in_use": 2 * GIB, "num_allocs": 9}
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 74000, 81559\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("search.crew.gpus", lambda: ["0"])
+    used = memory_in_use([{"memory": 10**9, "unused_gpu_memory": unused_of(told)}])
+    assert used == pytest.approx((74000 - 70 * 1024) / 81559)
+    assert is_worth_trying(2, [Measurement(1, 100.0, used)])
+    taken_as_needed = told | {"pool_bytes": 3 * GIB}
+    assert unused_of(taken_as_needed) == GIB
 
 
 def worker(begin: float, stretches: int, images: int) -> History:
