@@ -7,7 +7,7 @@ JAX_TESTS := tests/test_hypermodels.py tests/test_hypermodels_knobs.py \
 	tests/test_hypermodels_training.py tests/test_backbones.py \
 	tests/test_augmentation.py tests/test_losses.py \
 	tests/test_resident.py tests/test_workbench.py tests/test_pulse.py \
-	tests/test_crew.py tests/test_jax.py
+	tests/test_crew.py tests/test_fused_depthwise.py tests/test_jax.py
 
 .PHONY: demo test test-jax docs package-check lint clean
 

@@ -37,6 +37,7 @@ from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
 from search.events import EventWriter, resources_of
 from search.feeds import Fit, StoppedError, make_feed
+from search.fused_depthwise import fuse_depthwise
 from search.fused_norms import fuse_norms
 from search.fused_updates import fuse_updates
 from search.fused_upsampling import fuse_upsampling
@@ -188,6 +189,7 @@ def network_of(
     if built is None or not built.can_become(order.values, is_new):
         hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
         model = build_model(order, hypermodel, parts)
+        fuse_depthwise(model)
         fuse_norms(model)
         fuse_upsampling(model)
         batch_size = hypermodel.batch_size(order.values)
