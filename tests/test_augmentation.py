@@ -15,6 +15,8 @@ from hypermodels.augmentation import (
     make_augmentation,
     sample_bilinear,
     sample_nearest,
+    sample_whole,
+    source_points,
 )
 from hypermodels.augmented_model import AugmentedModel
 from hypermodels.losses import LabelCrossEntropy
@@ -92,6 +94,18 @@ def test_shift_is_in_whole_pixels_up_to_an_eighth() -> None:
     assert (middle == np.round(middle)).all()
     assert middle.min() == -6
     assert middle.max() == 6
+
+
+def test_whole_pixels_are_what_reading_between_them_gives() -> None:
+    recipe = Recipe(shift_fraction=1 / 8)
+    assert not recipe.reads_between and CLASSIFICATION["strong"].reads_between
+    images = np.random.default_rng(0).uniform(0, 255, (32, 9, 14, 3)).astype("float32")
+    seed = keras.random.SeedGenerator(3)
+    points = source_points(keras.ops.array(images), recipe, seed)
+    whole, between = sample_whole(images, *points), sample_bilinear(images, *points)
+    whole, between = map(keras.ops.convert_to_numpy, (whole, between))
+    np.testing.assert_array_equal(whole, between)
+    assert (whole != images).any(axis=(1, 2, 3)).mean() > 0.8
 
 
 def test_sampling_agrees_with_keras_affine_transform() -> None:
