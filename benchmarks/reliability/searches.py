@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,20 +77,26 @@ def table(folder: Path) -> list[dict[str, Any]]:
     return read_json(path) if path.exists() else []
 
 
-def circumstances() -> dict[str, Any]:
-    """Return where and with what a harness ran."""
-    commit = subprocess.run(
+@cache
+def commit() -> str:
+    """Return what is checked out, as it was before the first record was written."""
+    described = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,
     )
+    return described.stdout.strip()
+
+
+def circumstances() -> dict[str, Any]:
+    """Return where and with what a harness ran."""
     script, options = Path(sys.argv[0]).name, ["FOLDER", *sys.argv[2:]]
     packages = ("tensorflow", "keras", "keras-tuner", "numpy")
     return {
         "command": " ".join(["python", f"benchmarks/reliability/{script}", *options]),
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": f"{os.cpu_count()} cores, {machine_memory() / 2**30:.0f} GiB,"
         f" {platform.machine()}, no GPU",
