@@ -49,6 +49,7 @@ def main() -> None:
         "classification",
         "shapes",
         "convnet",
+        tuner="hyperband",
         epochs=9,
         trials=options.trials,
         limit_train=64,
