@@ -91,10 +91,10 @@ def compare(
     """Change one knob and nothing else: paired differences with intervals."""
     from dataclasses import asdict
 
+    from search.cluster.connection import chosen_cluster
     from search.compare import compare
     from search.comparison_tables import print_comparison
     from search.inputs import chosen_study
-    from search.ray_connection import chosen_cluster
     from search.spaces import parse_fixed, parse_value
 
     chosen = chosen_study(

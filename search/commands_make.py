@@ -94,12 +94,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
+    from search.cluster.connection import chosen_cluster
     from search.crew import parse_count
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
     from search.pareto import objective_fields
-    from search.ray_connection import chosen_cluster
     from search.search import check_success, print_found, search
     from search.search import dry_run as foresee
     from search.spaces import parse_fixed
@@ -223,8 +223,8 @@ def finalize(
     """Retrain the best, build the ensemble, score the test set once."""
     from dataclasses import asdict
 
+    from search.cluster.connection import chosen_cluster
     from search.finalize import finalize, print_ensemble
-    from search.ray_connection import chosen_cluster
 
     paths = study_paths(name, results_dir, logs_dir)
     ensemble = finalize(

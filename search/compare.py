@@ -15,6 +15,7 @@ from rich.console import Console
 from search.ablation import make_path, most_trainings
 from search.batches import run_all
 from search.beginning import Beginning, begin
+from search.cluster.connection import RayOptions
 from search.comparisons import (
     AblationPath,
     Comparison,
@@ -34,7 +35,6 @@ from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
 from search.output import plainly
 from search.paths import StudyPaths
-from search.ray_connection import RayOptions
 from search.records import Finalist, Trial, Value, Values, read_records
 from search.studies import Study, is_recorded
 from search.variants import (

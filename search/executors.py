@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.cluster.connection import RayOptions
+from search.cluster.executor import RayExecutor
+from search.cluster.nodes import gpus_in, places_in
 from search.devices import default_workers, gpus
 from search.in_process import InProcess
 from search.memory import machine_memory, memory_share
 from search.orders import Executor
-from search.ray_connection import RayOptions
-from search.ray_executor import RayExecutor
-from search.ray_nodes import gpus_in, places_in
 from search.starting import start_nursery
 from search.worker_processes import WorkerProcesses
 

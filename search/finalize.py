@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.backend import load_keras
+from search.cluster.connection import RayOptions
 from search.datasets import PreparedDataset
 from search.errors import InputError
 from search.executors import Workers, make_executor
@@ -23,7 +24,6 @@ from search.leaks import refuse_copies
 from search.live import duration, shown
 from search.output import plainly
 from search.paths import StudyPaths
-from search.ray_connection import RayOptions
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
 from search.sealing import already_scored
 from search.studies import open_study, read_study

@@ -90,8 +90,7 @@ def exported_latency(model: Any) -> float:
 def layers_of_keras(model: Any) -> Iterator[None]:
     """Let layers compute as Keras wrote them, which exported ones do, for a while.
 
-    What makes a training cheaper (`search.fused_norms` and its like) stands in their
-    attributes.
+    What makes a training cheaper (`search.fused`) stands in their attributes.
     """
     layers = list(model._flatten_layers(include_self=False))
     replaced = [

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from search.beginning import Beginning, begin
 from search.budgets import WallTime, finalize_seconds
+from search.cluster.connection import RayOptions
 from search.crew import Auto, settled_crew
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
@@ -25,7 +26,6 @@ from search.oracles import check_tellable, check_tuner, make_oracle, planned
 from search.oracles.sampling import default_values
 from search.orders import Order
 from search.paths import StudyPaths
-from search.ray_connection import RayOptions
 from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
 from search.spaces import knob_domains

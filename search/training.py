@@ -37,10 +37,8 @@ from search.epoch_order import epoch_order
 from search.errors import NotFiniteError
 from search.events import EventWriter, resources_of
 from search.feeds import Fit, StoppedError, make_feed
-from search.fused_depthwise import fuse_depthwise
-from search.fused_norms import fuse_norms
-from search.fused_updates import fuse_updates
-from search.fused_upsampling import fuse_upsampling
+from search.fused import fuse_layers
+from search.fused.updates import fuse_updates
 from search.leases import check_lease
 from search.limits import check_latency, check_size, measured_costs
 from search.orders import Order, Progress
@@ -189,9 +187,7 @@ def network_of(
     if built is None or not built.can_become(order.values, is_new):
         hypermodel = make_hypermodel(study, data, order.length, order.use_validation)
         model = build_model(order, hypermodel, parts)
-        fuse_depthwise(model)
-        fuse_norms(model)
-        fuse_upsampling(model)
+        fuse_layers(model)
         batch_size = hypermodel.batch_size(order.values)
         variables = all_variables(model)
         built = Built(model, hypermodel, batch_size, variables, order.values)

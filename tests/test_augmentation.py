@@ -13,14 +13,12 @@ from hypermodels.augmentation import (
     Augmentation,
     Recipe,
     make_augmentation,
-    sample_bilinear,
-    sample_nearest,
-    sample_whole,
     source_points,
 )
 from hypermodels.augmented_model import AugmentedModel
 from hypermodels.losses import LabelCrossEntropy
 from hypermodels.rand_augment import COLOUR, NAMES, coloured, move_points
+from hypermodels.sampling import sample_bilinear, sample_nearest, sample_whole
 
 EDGE = 48
 Array = NDArray[Any]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from search.fused_depthwise import fuse_depthwise, sum_of_shifted
+from search.fused.depthwise import fuse_depthwise, sum_of_shifted
 from search.limits import exported_latency
 
 layers = keras.layers

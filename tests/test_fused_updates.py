@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypermodels.optimizers import SlowPart, slowed
-from search.fused_updates import fuse_updates
+from search.fused.updates import fuse_updates
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="kernels of TensorFlow"
@@ -26,7 +26,7 @@ def trained(make: Callable[[Any], Any], is_fused: bool) -> list[Any]:
     optimizer = make(model)
     if is_fused:
         fuse_updates(optimizer)
-        assert "fused_updates" in "".join(map(str, type(optimizer).__mro__))
+        assert "fused.updates" in "".join(map(str, type(optimizer).__mro__))
     model.compile(optimizer, "mse")
     model.fit(INPUTS, TARGETS, batch_size=16, epochs=3, shuffle=False, verbose=0)
     return [np.asarray(v) for v in [*model.variables, *optimizer.variables]]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from search.fused_upsampling import fuse_upsampling
+from search.fused.upsampling import fuse_upsampling
 from search.limits import exported_latency
 
 pytestmark = pytest.mark.skipif(

@@ -14,10 +14,10 @@ from local_cluster import LocalCluster, kill_tree, wait_until
 
 from search.checkpoints import read_standing
 from search.cli import run
+from search.cluster.nodes import Node, refuse_lacking, room
+from search.cluster.worker import NodeReport, software
 from search.errors import InputError
 from search.files import read_json
-from search.ray_nodes import Node, refuse_lacking, room
-from search.ray_worker import NodeReport, software
 
 # So many that there is work left for a node that joins late.
 TRIALS = 5
@@ -149,8 +149,8 @@ FRACTIONS = """
 import json, sys
 from pathlib import Path
 import ray
-from search.ray_connection import RayOptions
-from search.ray_executor import RayExecutor
+from search.cluster.connection import RayOptions
+from search.cluster.executor import RayExecutor
 
 address, folder = sys.argv[1:]
 options = RayOptions(address, cpus=0.5, gpus=0.5)

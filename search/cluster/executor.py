@@ -1,8 +1,9 @@
 """Where orders run: on the nodes of a Ray cluster.
 
-Each place is an actor that holds one worker process (`ray_worker`). Actors are asked
-for news in short calls, so that silence is a sign; their death gives the order, with a
-new lease, to another place, which goes on from the last epoch on the shared storage.
+Each place is an actor that holds one worker process (`search.cluster.worker`). Actors
+are asked for news in short calls, so that silence is a sign; their death gives the
+order, with a new lease, to another place, which goes on from the last epoch on the
+shared storage.
 How many places there are is asked anew every few seconds: nodes may come and go.
 """
 
@@ -13,17 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search.failures import KILLED, with_progress
-from search.leases import leased
-from search.orders import Order, Outcome, Progress, Report, from_line, to_line
-from search.ray_connection import (
+from search.cluster.connection import (
     RayOptions,
     connect,
     disconnect,
     first_line,
     import_ray,
 )
-from search.ray_nodes import (
+from search.cluster.nodes import (
     Node,
     ask_nodes,
     gpus_per_trial,
@@ -34,7 +32,10 @@ from search.ray_nodes import (
     room,
     room_on,
 )
-from search.ray_worker import NodeReport, NodeWorker
+from search.cluster.worker import NodeReport, NodeWorker
+from search.failures import KILLED, with_progress
+from search.leases import leased
+from search.orders import Order, Outcome, Progress, Report, from_line, to_line
 from search.shared_files import (
     Sights,
     bytes_in,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.cluster.connection import RayOptions, connect, first_line, import_ray
+from search.cluster.worker import NodeReport, software
 from search.errors import InputError
-from search.ray_connection import RayOptions, connect, first_line, import_ray
-from search.ray_worker import NodeReport, software
 from search.shared_files import Sights
 
 SECONDS_TO_CHECK = 120.0
@@ -130,7 +130,7 @@ def make_question() -> Callable[[Sights], "NodeReport | str"]:
 
     def question(sights: Sights) -> Any:
         try:
-            from search.ray_worker import report_node
+            from search.cluster.worker import report_node
         except ImportError as error:
             return f"has not this vision-tuner ({error})"
         return report_node(sights)
