@@ -103,6 +103,24 @@ def test_segmentation_is_searched_and_exported_on_jax(
         assert f"TensorFlow, which Keras needs to write {name}" in said
 
 
+@pytest.mark.parametrize("name", ["test_resident.py", "test_fused_depthwise.py"])
+def test_what_there_is_on_jax_alone(python: str, name: str) -> None:
+    """Tests that are skipped where `make test` runs, on TensorFlow."""
+    if python == sys.executable:
+        pytest.skip("runs by itself here")
+    result = subprocess.run(
+        [python, "-m", "pytest", "-p", "no:cacheprovider", ROOT / "tests" / name],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = result.stdout.splitlines()[-1] if result.stdout else result.stderr
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "passed" in last and "skipped" not in last
+
+
 COMPILES = """
 import os
 from collections import Counter
