@@ -6,8 +6,9 @@ places of the kernel, each a product of the image, moved by a pixel or two, and 
 a channel, is what XLA fuses into one pass. Sums differ by rounding.
 """
 
-from functools import partial
 from typing import Any
+
+from search.fused.calls import replace_calls
 
 # A pass for each place of the kernel is worth it for small ones only.
 MOST_PLACES = 25
@@ -27,14 +28,11 @@ def fuse_depthwise(model: Any) -> None:
 
     if keras.backend.backend() != "jax":
         return
-    kinds = {
+    calls = {
         keras.layers.DepthwiseConv2D: depthwise_convolved,
         keras.layers.SeparableConv2D: separably_convolved,
     }
-    for layer in model._flatten_layers(include_self=False):
-        convolved = kinds.get(type(layer))
-        if convolved is not None and is_usual(layer):
-            layer.call = partial(convolved, layer)
+    replace_calls(model, calls, is_usual)
 
 
 def is_usual(layer: Any) -> bool:

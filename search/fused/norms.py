@@ -10,8 +10,9 @@ Szegedy 2015 and of Wu & He 2018.
 XLA fuses what Keras writes, so what it compiles stays as it is.
 """
 
-from functools import partial
 from typing import Any
+
+from search.fused.calls import replace_calls
 
 
 def fuse_norms(model: Any) -> None:
@@ -28,14 +29,11 @@ def fuse_norms(model: Any) -> None:
 
     if keras.backend.backend() != "tensorflow" or model.jit_compile:
         return
-    kinds = {
+    calls = {
         keras.layers.BatchNormalization: batch_normalized,
         keras.layers.GroupNormalization: group_normalized,
     }
-    for layer in model._flatten_layers(include_self=False):
-        normalized = kinds.get(type(layer))
-        if normalized is not None and is_usual(layer):
-            layer.call = partial(normalized, layer)
+    replace_calls(model, calls, is_usual)
 
 
 def is_usual(layer: Any) -> bool:
@@ -43,7 +41,7 @@ def is_usual(layer: Any) -> bool:
     is_special = any(getattr(layer, name, False) for name in ("renorm", "synchronized"))
     shape = layer.input.shape
     is_of_images = len(shape) == 4 and None not in shape[1:] and layer.axis in (-1, 3)
-    return is_of_images and layer.scale and layer.center and not is_special
+    return bool(is_of_images and layer.scale and layer.center and not is_special)
 
 
 def batch_normalized(
