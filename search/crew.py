@@ -1,33 +1,40 @@
 """How many workers share this machine, or each of its GPUs, where that is measured.
 
-`--workers auto` and `--trials-per-gpu auto` train the default network for some seconds
-in one worker, then in more of them at the same time, and keep the number that trains
-most images a second. On CPUs the threads are divided, so this also chooses the threads
-of a worker. The choice is kept with the study: going on does not measure again.
+`--workers auto` and `--trials-per-gpu auto` build the default network and train it for
+some seconds in one worker, then in more of them at the same time, and keep the number
+that would train most trials an hour. Images a second would not tell: the network of a
+short trial takes longer to build and compile than to train, which leaves a GPU idle. On
+CPUs the threads are divided, so this also chooses the threads of a worker. The choice
+is kept with the study: going on does not measure again.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from statistics import mean
+from typing import Any, Literal
 
 from search.devices import cores, gpu_memory_fraction, gpus
 from search.errors import InputError
 from search.files import read_json, write_json
 from search.memory import machine_memory
+from search.oracles import planned
 from search.orders import Order, Outcome, Progress
 from search.paths import StudyPaths
 from search.records import History, Metrics
+from search.studies import Study
 from search.worker_processes import WorkerProcesses
 
 Auto = Literal["auto"]
-# Fewer workers that train this share of the most images are preferred: each costs
+# Fewer workers that train this share of the most trials are preferred: each costs
 # memory and start-up.
 ENOUGH = 0.95
 MOST_MEMORY = 0.8
 PER_GPU = (1, 2, 4, 8)
+SECONDS_TOGETHER = 10.0
 LEAST_SECONDS = 2.0
+VALIDATION_WORK = 1 / 3  # of an image that is trained: there is no way back
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,30 @@ class Measurement:
 
     Attributes:
         workers: a GPU, or on this machine where it has none.
-        images_per_second: of all together.
+        images_per_second: of these together.
+        start_seconds: what each took to build and compile, on average.
         memory: fraction of the GPU's memory, or of this machine's, that they used.
     """
 
     workers: int
     images_per_second: float
+    start_seconds: float
     memory: float
+
+    def trials_per_hour(self, images: float) -> float:
+        """Return the trials of so many images that these workers train in an hour."""
+        training = images * self.workers / self.images_per_second
+        return 3600 * self.workers / (self.start_seconds + training)
+
+
+def images_of_a_trial(study: Study, train: int, validation: int) -> float:
+    """Return what an average trial trains, in images; those of validation are less.
+
+    Args:
+        train, validation: images of an epoch.
+    """
+    trials, epochs = planned(study) or (1, study.epochs)
+    return epochs / trials * (train + VALIDATION_WORK * validation)
 
 
 def counts_to_try(cores: int, has_gpus: bool) -> list[int]:
@@ -52,24 +76,31 @@ def counts_to_try(cores: int, has_gpus: bool) -> list[int]:
     return sorted({count for count in (1, 2, 4, 8, 16, cores) if count <= cores})
 
 
-def is_worth_trying(count: int, before: Sequence[Measurement]) -> bool:
+def is_worth_trying(count: int, before: Sequence[Measurement], images: float) -> bool:
     """Return whether more workers may train more, after what was measured.
 
     Not where the last step up brought nothing, or memory would run out.
+
+    Args:
+        images: of a trial.
     """
     if not before:
         return True
     last = before[-1]
     if last.memory * count / last.workers > MOST_MEMORY:
         return False
-    others = [other.images_per_second for other in before[:-1]]
-    return not others or last.images_per_second > max(others) / ENOUGH
+    others = [other.trials_per_hour(images) for other in before[:-1]]
+    return not others or last.trials_per_hour(images) > max(others) / ENOUGH
 
 
-def chosen_count(measured: Sequence[Measurement]) -> int:
-    """Return the fewest workers that train nearly as much as any number does."""
-    most = max(measurement.images_per_second for measurement in measured)
-    return min(m.workers for m in measured if m.images_per_second >= ENOUGH * most)
+def chosen_count(measured: Sequence[Measurement], images: float) -> int:
+    """Return the fewest workers that train nearly as many trials as any number does.
+
+    Args:
+        images: of a trial.
+    """
+    rates = {m.workers: m.trials_per_hour(images) for m in measured}
+    return min(n for n, rate in rates.items() if rate >= ENOUGH * max(rates.values()))
 
 
 def images_per_second(histories: Sequence[History]) -> float:
@@ -103,12 +134,16 @@ def stretches_of(
 
 
 def measured_crew(
-    order: Callable[[int], Order], logs: Path, say: Callable[[str], None]
+    order: Callable[[int], Order],
+    images: float,
+    logs: Path,
+    say: Callable[[str], None],
 ) -> list[Measurement]:
     """Measure with more and more workers, until more of them are not worth it.
 
     Args:
         order: makes the order of a worker, by its number.
+        images: of a trial.
         logs: folder for what the workers print.
 
     Raises:
@@ -116,7 +151,7 @@ def measured_crew(
     """
     measured: list[Measurement] = []
     for count in counts_to_try(cores(), bool(gpus())):
-        if not is_worth_trying(count, measured):
+        if not is_worth_trying(count, measured, images):
             break
         try:
             measured.append(measurement(count, order, logs))
@@ -129,25 +164,41 @@ def measured_crew(
 
 
 def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measurement:
-    """Let workers train at the same time: `count` on this machine, or on each GPU."""
+    """Let workers train at the same time: `count` on this machine, or on each GPU.
+
+    The first that train go on until the last one has for `SECONDS_TOGETHER`.
+    """
     number = count * max(1, len(gpus()))
     workers = WorkerProcesses(
         number, logs, memory_limit=None, per_gpu=count, say=lambda text: None
     )
+    training: dict[str, float] = {}
+
+    def note(progress: Progress) -> None:
+        training[progress.order_id] = time.monotonic()
+
     try:
         for place in range(number):
             workers.submit(order(place))
         outcomes: list[Outcome] = []
         while len(outcomes) < number:
-            outcome = workers.wait(ignore)
+            outcome = workers.wait(note)
             if outcome is not None and outcome.state != "COMPLETED":
                 raise RuntimeError(f"{outcome.failure}: {outcome.message}")
             outcomes += [outcome] if outcome is not None else []
+            if len(training) == number:
+                together = time.monotonic() - max(training.values())
+                if together >= SECONDS_TOGETHER:
+                    workers.stop()
         memory = memory_in_use([outcome.measured for outcome in outcomes])
     finally:
         workers.close()
-    rate = images_per_second([outcome.history for outcome in outcomes])
-    return Measurement(count, rate, memory)
+    return Measurement(
+        count,
+        images_per_second([outcome.history for outcome in outcomes]) * count / number,
+        mean(outcome.measured["start_seconds"] or 0.0 for outcome in outcomes),
+        memory,
+    )
 
 
 def memory_in_use(measured: Sequence[Metrics]) -> float:
@@ -162,15 +213,12 @@ def memory_in_use(measured: Sequence[Metrics]) -> float:
     return sum(worker["memory"] or 0 for worker in measured) / machine_memory()
 
 
-def ignore(progress: Progress) -> None:
-    """A measurement has no epochs."""
-
-
 def settled_crew(
     workers: int | Auto | None,
     per_gpu: int | Auto,
     paths: StudyPaths,
     order: Callable[[int], Order],
+    images: float,
     say: Callable[[str], None],
 ) -> tuple[int | None, int]:
     """Return workers and workers a GPU, measured where that is asked for.
@@ -180,6 +228,7 @@ def settled_crew(
 
     Args:
         order: makes the order of a worker's measurement, by its number.
+        images: of a trial, on average (`images_of_a_trial`).
     """
     machine = {"cores": cores(), "gpus": len(gpus())}
     is_open = workers == "auto" or (per_gpu == "auto" and gpus() and workers is None)
@@ -187,15 +236,17 @@ def settled_crew(
         given = None if workers == "auto" else workers
         return given, 1 if per_gpu == "auto" else per_gpu
     kept = read_json(paths.crew) if paths.crew.exists() else {}
-    if kept.get("machine") != machine:
+    if kept.get("machine") != machine or "trials_per_hour" not in kept:
         what = "trials that share a GPU" if gpus() else "workers"
-        say(f"measuring how many {what} train most images a second")
+        say(f"measuring how many {what} train most trials an hour")
         began = time.monotonic()
-        measured = measured_crew(order, paths.worker_logs, say)
+        measured = measured_crew(order, images, paths.worker_logs, say)
         kept = {
             "machine": machine,
-            "chosen": chosen_count(measured),
+            "chosen": chosen_count(measured, images),
+            "images_of_a_trial": images,
             "measured": [asdict(one) for one in measured],
+            "trials_per_hour": [one.trials_per_hour(images) for one in measured],
             "seconds": time.monotonic() - began,
         }
         write_json(paths.crew, kept)
@@ -204,16 +255,19 @@ def settled_crew(
     return (chosen * len(gpus()), chosen) if gpus() else (chosen, 1)
 
 
-def described(kept: Mapping[str, object]) -> str:
-    """Return `2 workers: 410 images a second; 1: 290, 4: 400`."""
-    measured = kept["measured"]
-    assert isinstance(measured, list)
-    rates = {one["workers"]: f"{one['images_per_second']:.0f}" for one in measured}
+def described(kept: Mapping[str, Any]) -> str:
+    """Return `2 workers: 120 trials an hour (with 1: 80, 4: 121)`."""
+    counts = [one["workers"] for one in kept["measured"]]
+    words = [
+        f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        for rate in kept["trials_per_hour"]
+    ]
+    rates = dict(zip(counts, words, strict=True))
     chosen = kept["chosen"]
     others = ", ".join(f"{n}: {rate}" for n, rate in rates.items() if n != chosen)
-    words = "trials a GPU" if gpus() else "workers"
+    who = "at a time on a GPU" if gpus() else "workers"
     rest = f" (with {others})" if others else ""
-    return f"{chosen} {words}: {rates[chosen]} images a second{rest}"
+    return f"{chosen} {who}: {rates[chosen]} trials an hour{rest}"
 
 
 def parse_count(text: str, least: int) -> int | Auto:

@@ -13,7 +13,7 @@ from rich.console import Console
 from search.beginning import Beginning, begin
 from search.budgets import WallTime, finalize_seconds
 from search.cluster.connection import RayOptions
-from search.crew import Auto, settled_crew
+from search.crew import Auto, images_of_a_trial, settled_crew
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
@@ -151,6 +151,8 @@ def settled(
     if crew.cluster is not None or "auto" not in (workers, trials_per_gpu):
         return crew
     scratch = paths.work / "measuring"
+    validation = begun.data.sizes["validation"]
+    images = images_of_a_trial(begun.study, begun.train_images(), validation)
 
     def order(place: int) -> Order:
         return Order(
@@ -170,7 +172,9 @@ def settled(
         console.print(text, highlight=False)
 
     try:
-        count, per_gpu = settled_crew(workers, trials_per_gpu, paths, order, say)
+        count, per_gpu = settled_crew(
+            workers, trials_per_gpu, paths, order, images, say
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return replace(crew, count=count, per_gpu=per_gpu)

@@ -13,14 +13,14 @@ from search.datasets import open_prepared
 from search.epoch_order import epoch_order
 from search.feeds import Fit, make_feed
 from search.memory import memory_of, unused_gpu_memory
-from search.orders import Order, Outcome, Report
+from search.orders import Order, Outcome, Progress, Report
 from search.pulse import Link, Pulse, TrialClock, make_pulse
 from search.streams import Stream, stream_of
 from search.studies import Study
 from search.training import fit_epoch, network_of
 
-# Long enough that workers which begin some seconds apart overlap for most of it.
-SECONDS = 10.0
+# It is told when to end; this is for one whose others never begin.
+MOST_SECONDS = 300.0
 CHUNK_SECONDS = 0.5
 CHUNKS_BEFORE = 2  # they trace and compile
 
@@ -28,20 +28,27 @@ CHUNKS_BEFORE = 2  # they trace and compile
 def measure(
     order: Order, report: Report, is_stopped: Callable[[], bool], pulse: Pulse
 ) -> Outcome:
-    """Train the order's network for `SECONDS`, and report what it took.
+    """Train the order's network until told to stop, and report what it took.
 
     Nothing is written to the order's folder.
 
+    Args:
+        report: called once, when what had to be compiled is.
+
     Returns:
         `history`: `ended`, seconds of the clock at the end of each stretch, the first
-        one being the beginning, and `images` trained in it; `measured`: `memory`,
-        bytes of this process, and `unused_gpu_memory`, of the GPU's.
+        one being the beginning, and `images` trained in it; `measured`:
+        `start_seconds`, what it took to build and compile, `memory`, bytes of this
+        process, and `unused_gpu_memory`, of the GPU's.
     """
+    compile_anew()
     link = Link(report, is_stopped, pulse)
     study = Study(**order.study)
     data = open_prepared(Path(order.data_folder))
     pulse("building")
+    began = time.perf_counter()
     _, built = network_of(order, study, data, 1, is_new=True)
+    building = time.perf_counter() - began
     source, feed = make_feed(order, study, data, built, 1, link)
     fit = feed(0)
     whole = fit.training
@@ -60,25 +67,43 @@ def measure(
         fit_epoch(Fit(fit.model, stretch(count), None), 0, watch)
 
     pulse("first step")
+    began = time.perf_counter()
     chunk = min(len(turn), 4 * built.batch_size)
     for _ in range(CHUNKS_BEFORE):
-        began = time.perf_counter()
+        chunk_began = time.perf_counter()
         train(chunk)
-    faster = CHUNK_SECONDS / max(1e-6, time.perf_counter() - began)
+    faster = CHUNK_SECONDS / max(1e-6, time.perf_counter() - chunk_began)
     batches = max(1, round(faster * chunk / built.batch_size))
-    chunk = min(len(turn), batches * built.batch_size)
+    trained, chunk = CHUNKS_BEFORE * chunk, min(len(turn), batches * built.batch_size)
     train(chunk)  # where there is one more shape to trace
+    compiling = time.perf_counter() - began
+    report(Progress(order.order_id, 1, compiling, {}))
     ended, images = [time.time()], [0]
-    while ended[-1] - ended[0] < SECONDS and not is_stopped():
+    while len(ended) == 1 or not (is_stopped() or ended[-1] - ended[0] >= MOST_SECONDS):
         train(chunk)
         ended.append(time.time())
         images.append(chunk)
+    each = (ended[-1] - ended[0]) / sum(images)
     return Outcome(
         order.order_id,
         "COMPLETED",
         history={"ended": list(ended), "images": list(images)},
         measured={
+            "start_seconds": building + max(0.0, compiling - (trained + chunk) * each),
             "memory": memory_of(os.getpid()),
             "unused_gpu_memory": unused_gpu_memory(),
         },
     )
+
+
+def compile_anew() -> None:
+    """Take nothing that was compiled before: most trials of a search are new networks.
+
+    For the rest of this process, which measures and ends.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_training import ignore, never
 from test_training import order as ordered
 
-from search import throughput
 from search.crew import (
+    LEAST_SECONDS,
+    MOST_MEMORY,
+    Auto,
     Measurement,
     chosen_count,
     counts_to_try,
+    images_of_a_trial,
     images_per_second,
     is_worth_trying,
+    measurement,
     memory_in_use,
     parse_count,
     settled_crew,
@@ -22,30 +25,56 @@ from search.crew import (
 from search.datasets import prepare
 from search.errors import InputError
 from search.memory import GIB, unused_of
-from search.orders import Order
+from search.orders import Order, Progress
 from search.paths import StudyPaths
 from search.records import History
+from search.studies import ready_made
 from search.worker import run_order
 
+IMAGES = 1000.0  # of a trial
 
-def measured(rates: dict[int, float], memory: float = 0.01) -> list[Measurement]:
-    return [Measurement(n, rate, n * memory) for n, rate in rates.items()]
+
+def measured(
+    rates: dict[int, float], memory: float = 0.01, start: float = 0.0
+) -> list[Measurement]:
+    return [Measurement(n, rate, start, n * memory) for n, rate in rates.items()]
 
 
 def test_the_fewest_workers_that_train_nearly_the_most_are_chosen() -> None:
-    assert chosen_count(measured({1: 100, 2: 180, 4: 185})) == 2
-    assert chosen_count(measured({1: 100, 2: 180, 4: 300})) == 4
-    assert chosen_count(measured({1: 100, 2: 60})) == 1
+    assert chosen_count(measured({1: 100, 2: 180, 4: 185}), IMAGES) == 2
+    assert chosen_count(measured({1: 100, 2: 180, 4: 300}), IMAGES) == 4
+    assert chosen_count(measured({1: 100, 2: 60}), IMAGES) == 1
+
+
+def test_workers_that_build_while_others_train_count_for_what_they_bring() -> None:
+    """A GPU trains no more images with more of them, and waits for compilers less."""
+    rates = measured({1: 100, 2: 100, 4: 100, 8: 90}, start=30.0)
+    an_hour = [one.trials_per_hour(IMAGES) for one in rates]
+    assert an_hour == pytest.approx([90, 144, 205.7, 242.1], rel=1e-3)
+    assert chosen_count(rates, IMAGES) == 8
+    assert chosen_count(rates, 100 * IMAGES) == 1  # long trials
+    assert is_worth_trying(4, rates[:2], IMAGES)
+    assert not is_worth_trying(4, rates[:2], 100 * IMAGES)
+    cores_are_few = [*rates[:1], Measurement(2, 100, 60.0, 0.02)]
+    assert chosen_count(cores_are_few, IMAGES) == 1
+
+
+def test_an_average_trial_has_the_epochs_its_tuner_gives_it() -> None:
+    study = replace(ready_made("shapes-convnet"), epochs=9, trials=4)
+    random = replace(study, tuner="random")
+    assert images_of_a_trial(random, 900, 300) == pytest.approx(9 * 1000)
+    stops_early = images_of_a_trial(replace(study, tuner="hyperband"), 900, 300)
+    assert 1000 <= stops_early < 9 * 1000
 
 
 def test_more_workers_are_tried_while_they_bring_something_and_fit() -> None:
     assert counts_to_try(cores=2, has_gpus=False) == [1, 2]
     assert counts_to_try(cores=12, has_gpus=False) == [1, 2, 4, 8, 12]
     assert counts_to_try(cores=2, has_gpus=True) == [1, 2, 4, 8]
-    assert is_worth_trying(1, [])
-    assert is_worth_trying(4, measured({1: 100, 2: 150}))
-    assert not is_worth_trying(4, measured({1: 100, 2: 101}))
-    assert not is_worth_trying(4, measured({1: 100, 2: 150}, memory=0.3))
+    assert is_worth_trying(1, [], IMAGES)
+    assert is_worth_trying(4, measured({1: 100, 2: 150}), IMAGES)
+    assert not is_worth_trying(4, measured({1: 100, 2: 101}), IMAGES)
+    assert not is_worth_trying(4, measured({1: 100, 2: 150}, memory=0.3), IMAGES)
 
 
 def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
@@ -60,7 +89,7 @@ def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
     monkeypatch.setattr("search.crew.gpus", lambda: ["0"])
     used = memory_in_use([{"memory": 10**9, "unused_gpu_memory": unused_of(told)}])
     assert used == pytest.approx((74000 - 70 * 1024) / 81559)
-    assert is_worth_trying(2, [Measurement(1, 100.0, used)])
+    assert is_worth_trying(2, [Measurement(1, 100.0, 0.0, used)], IMAGES)
     taken_as_needed = told | {"pool_bytes": 3 * GIB}
     assert unused_of(taken_as_needed) == GIB
 
@@ -84,19 +113,40 @@ def test_workers_are_measured_while_all_of_them_train() -> None:
         images_per_second([worker(0, 10, 1), worker(9, 10, 1)])
 
 
-def test_a_worker_measures_without_leaving_anything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(throughput, "SECONDS", 0.2)
+def test_a_worker_measures_until_told_without_leaving_anything(tmp_path: Path) -> None:
     data = prepare("shapes", task="classification", image_size=32)
     order = replace(ordered(data, tmp_path / "m", 1), job="measure")
-    outcome = run_order(order, ignore, never)
+    began: list[Progress] = []
+    asked: list[bool] = []
+
+    def is_stopped() -> bool:
+        asked.append(bool(began))
+        return len(asked) == 3
+
+    outcome = run_order(order, began.append, is_stopped)
     assert outcome.state == "COMPLETED", outcome.message
+    assert len(began) == 1 and all(asked)
     ended, images = outcome.history["ended"], outcome.history["images"]
-    assert len(ended) == len(images) > 1
-    assert (ended[-1] or 0) - (ended[0] or 0) >= 0.2 and min(images[1:]) > 0
+    assert len(ended) == len(images) == 1 + len(asked) and min(images[1:]) > 0
     assert (outcome.measured["memory"] or 0) > 10**8
+    # What is built and traced here takes longer than the steps it is measured with.
+    assert (outcome.measured["start_seconds"] or 0) > 0.1
     assert not (tmp_path / "m").exists()
+
+
+def test_workers_train_until_the_last_one_has_long_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.crew.SECONDS_TOGETHER", LEAST_SECONDS + 1)
+    data = prepare("shapes", task="classification", image_size=32)
+
+    def order(place: int) -> Order:
+        one = ordered(data, tmp_path / str(place), 1)
+        return replace(one, order_id=f"measure{place}", job="measure")
+
+    both = measurement(2, order, tmp_path / "logs")
+    assert both.workers == 2 and 0 < both.memory < MOST_MEMORY
+    assert both.images_per_second > 0 and both.start_seconds > 0
 
 
 def test_a_choice_is_kept_and_a_number_is_taken(
@@ -113,17 +163,20 @@ def test_a_choice_is_kept_and_a_number_is_taken(
         runs.append("measured")
         return measured({1: 100, 2: 180, 4: 181})
 
+    def settled(workers: int | Auto | None, per_gpu: int | Auto) -> Any:
+        return settled_crew(workers, per_gpu, paths, order, IMAGES, said.append)
+
     monkeypatch.setattr("search.crew.measured_crew", rates)
     monkeypatch.setattr("search.crew.gpus", list)
     for _ in range(2):
-        assert settled_crew("auto", 1, paths, order, said.append) == (2, 1)
+        assert settled("auto", 1) == (2, 1)
     assert runs == ["measured"]
-    assert said[-1] == "2 workers: 180 images a second (with 1: 100, 4: 181)"
-    assert settled_crew(3, "auto", paths, order, said.append) == (3, 1)
-    assert settled_crew(None, "auto", paths, order, said.append) == (None, 1)
+    assert said[-1] == "2 workers: 648 trials an hour (with 1: 360, 4: 652)"
+    assert settled(3, "auto") == (3, 1)
+    assert settled(None, "auto") == (None, 1)
     monkeypatch.setattr("search.crew.gpus", lambda: ["0", "1"])  # another machine
-    assert settled_crew(None, "auto", paths, order, said.append) == (4, 2)
-    assert settled_crew("auto", 1, paths, order, said.append) == (4, 2)
+    assert settled(None, "auto") == (4, 2)
+    assert settled("auto", 1) == (4, 2)
     assert runs == ["measured"] * 2
 
 
