@@ -45,12 +45,15 @@ def studies(
     rows = studies(results_dir, logs_dir)
 
     def show(console: Console) -> None:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("study", "dataset", "hypermodel", "state", "trials", "best"):
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in ("study", "dataset"):
+            table.add_column(heading, overflow="fold")
+        for heading in ("hypermodel", "state", "trials", "validation"):
             table.add_column(heading, no_wrap=True)
         for row in rows:
             score = row["best_score"]
-            best = "" if score is None else f"{row['objective']} {score:.4f}"
+            metric = row["objective"].removeprefix("val_")
+            best = "" if score is None else f"{metric} {score:.4f}"
             words = [row[key] for key in ("name", "dataset", "hypermodel", "state")]
             table.add_row(*words, str(row["trials"] or ""), best)
         console.print(table)
@@ -217,7 +220,9 @@ def board(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A study; default: all.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, help="0 takes any free port.")] = 6006,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0 takes any free port.")
+    ] = 6006,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
     logs_dir: LogsDir = LOGS,

@@ -128,6 +128,7 @@ def comparison_picture(key: str, comparison: Comparison) -> Picture:
                 axes.plot([found.low, found.high], [place, place], color=colour, lw=2)
             axes.plot(found.mean, place, "o", color=BLUE)
         name_rows(axes, rows)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(f"difference to {short(rows[0])}, 95 % interval")
 
     n = len(comparison.seeds)

@@ -13,9 +13,7 @@ from typing import Any
 from search.reporting.blocks import Panel, Picture
 
 # Okabe & Ito 2008, and greys.
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY = "#CC79A7", "#56B4E9"
-SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY)
+BLUE, ORANGE, VERMILLION = "#0072B2", "#E69F00", "#D55E00"
 INK, SOFT, LINE = "#24292f", "#6a737d", "#e4e7eb"
 PNG_DOTS = 140
 LARGE = 1e4
@@ -177,6 +175,20 @@ def plain_log(axis: Any, ticks: list[float] | None = None) -> None:
     if ticks is not None:
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_minor_locator(NullLocator())
+
+
+def whole_numbers(axis: Any) -> None:
+    """Label an axis that counts, epochs say, with whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def legend_above(axes: Any) -> None:
+    """Put the legend above the axes, where it lies on nothing that is drawn."""
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0, handlelength=1.2
+    )
 
 
 def widen(axes: Any) -> None:

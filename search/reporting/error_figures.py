@@ -7,7 +7,7 @@ import numpy as np
 
 from search.reporting.blocks import Panel, Picture
 from search.reporting.charts import confusion_chart
-from search.reporting.drawing import BLUE, ORANGE, SOFT, short
+from search.reporting.drawing import BLUE, ORANGE, SOFT, legend_above, short
 from search.reporting.records import StudyRecords
 
 MODELS = (("ensemble", BLUE), ("best_single", ORANGE))
@@ -67,7 +67,7 @@ def classes_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
         axes.set_ylim(len(known) - 0.3, -0.7)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xlabel("test accuracy")
-        axes.legend(loc="upper right")
+        legend_above(axes)
 
     images = sorted({row["images"] for row in known})
     n = f"{images[0]}" if len(images) == 1 else f"{images[0]} to {images[-1]}"
@@ -76,8 +76,9 @@ def classes_picture(rows: Sequence[Mapping[str, Any]]) -> Picture:
         "Accuracy of every class",
         f"The hardest on top; n = {n} test images a class.",
         [Panel("test accuracy of every class", draw)],
-        size=(4.8, 0.9 + max(0.2, CLASS_INCHES) * len(known)),
+        size=(4.8, 1.1 + max(0.2, CLASS_INCHES) * len(known)),
         left=1.35,
+        top=0.3,
     )
 
 

@@ -19,6 +19,7 @@ from search.reporting.drawing import (
     plain_log,
     score_scale,
     short,
+    whole_numbers,
 )
 from search.reporting.records import FAILED, StudyRecords
 from search.reporting.statistics import (
@@ -52,6 +53,7 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
         )  # fmt: skip
         axes.margins(y=0.12)
         axes.set_xlim(left=0)
+        whole_numbers(axes.xaxis)
         axes.set_xlabel("epochs spent by all trials")
         axes.set_ylabel(records.objective)
 
@@ -102,6 +104,8 @@ def learning_curves_picture(records: StudyRecords) -> Picture:
         if is_log:
             axes.set_xscale("log")
             plain_log(axes.xaxis, [float(epoch) for epoch in sorted({1, *rungs})])
+        else:
+            whole_numbers(axes.xaxis)
         axes.set_xlabel("epoch of the trial" + (", logarithmic" if is_log else ""))
         axes.set_ylabel(records.objective)
         add_score_bar(axes, colour, records)
@@ -186,6 +190,7 @@ def finalists_picture(records: StudyRecords) -> Picture:
                 axes.plot(range(1, len(line) + 1), line, color=colour, label=name)
             axes.axvline(finalist.best_epoch, color="#8a9099", linestyle=(0, (2, 2)))
             axes.set_title(short(finalist.finalist_id, 34))
+            whole_numbers(axes.xaxis)
             axes.set_xlabel("epoch")
             axes.set_ylabel(records.metric)
             axes.legend(loc="lower right", handlelength=1.2)

@@ -23,13 +23,12 @@ from search.reporting.blocks import (
     score_cell,
     words,
 )
-from search.reporting.drawing import BLUE, ORANGE, short
+from search.reporting.drawing import BLUE, ORANGE, legend_above, short
 from search.reporting.final_sections import bounded_cell
 from search.reporting.page import Page
 from search.reporting.records import StudyRecords
 
 ROW_INCHES = 0.42
-FOLDER = "figures"
 
 
 def overview_page(studies: Sequence[StudyRecords], pages: Sequence[Page]) -> Page:
@@ -152,7 +151,7 @@ def studies_picture(metric: str, studies: Sequence[StudyRecords]) -> Picture:
         axes.set_ylim(len(studies) - 0.5, -0.5)
         axes.margins(x=0.1)
         axes.set_xlabel(f"test {metric}, 95 % interval")
-        axes.legend(loc="best")
+        legend_above(axes)
 
     return Picture(
         f"studies_{metric}",
@@ -160,6 +159,7 @@ def studies_picture(metric: str, studies: Sequence[StudyRecords]) -> Picture:
         f"n = {len(studies)} studies; intervals tell the chance in drawing the test"
         " images.",
         [Panel(f"test {metric} of every study", draw)],
-        size=(6.4, 0.9 + ROW_INCHES * len(studies)),
+        size=(6.4, 1.1 + ROW_INCHES * len(studies)),
         left=1.9,
+        top=0.3,
     )
