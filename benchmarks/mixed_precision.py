@@ -19,10 +19,9 @@ from benchmarks.speed_cases import SMALL_CONVNET
 from search.environment import environment
 from search.files import read_json, write_json
 from search.inputs import prepared_data
-from search.oracles.sampling import default_values
 from search.orders import Order
 from search.paired import mean_interval
-from search.spaces import declare_space
+from search.spaces import declare_space, default_values
 from search.studies import Study, ready_made
 from search.training import make_hypermodel
 from search.worker import run_order

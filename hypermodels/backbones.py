@@ -180,7 +180,14 @@ def build_backbone(
                 input_tensor=backbone.preprocess(x),
                 **options,
             )
-    except ValueError as error:
+    except Exception as error:
+        if "URL fetch failure" in str(error):
+            raise ConnectionError(
+                f"Expected the ImageNet weights of {backbone.application}, which Keras"
+                f" fetches once. Received: {error}."
+            ) from error
+        if not isinstance(error, ValueError):
+            raise
         if weights in ("none", "imagenet"):
             raise
         raise ValueError(

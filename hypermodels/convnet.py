@@ -98,7 +98,7 @@ class Convnet(ImageHyperModel):
         )
 
     def most_stages(self) -> int:
-        """Return how many stages, at most 4, leave 4 pixels of the shorter edge."""
+        """Return how many stages, at most 4, leave 4 pixels at stride 1, 2 at 2."""
         stages = 1
         while stages < 4 and min(self.working_shape) >> stages >= 4:
             stages += 1

@@ -23,7 +23,7 @@ SHARE = 3
 Train = Callable[[Sequence[Run], int], list[Run]]
 
 
-def most_trainings(knobs: int, epochs: int) -> int:
+def most_epochs(knobs: int, epochs: int) -> int:
     """Return the epochs of a path over so many knobs, with one seed."""
     early = early_epochs(epochs)
     total = epochs  # the default configuration

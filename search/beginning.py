@@ -1,6 +1,7 @@
 """What every verb that trains begins with: data, space, size limit and study.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 from search.backend import load_keras
 from search.datasets import PreparedDataset
+from search.datasets.splits import limited
 from search.devices import cpu_flops, gpus, have_bfloat16
 from search.environment import COMMAND
+from search.errors import InputError
 from search.inputs import (
     check_study,
     code_hash,
@@ -18,10 +21,10 @@ from search.inputs import (
     weights_hash,
     with_data_dir,
 )
-from search.oracles.sampling import default_values
+from search.pareto import COSTS, objectives_of
 from search.paths import StudyPaths
 from search.records import Values
-from search.spaces import declare_space
+from search.spaces import declare_space, default_values
 from search.studies import (
     Study,
     fingerprint,
@@ -29,6 +32,7 @@ from search.studies import (
     open_study,
     record_study,
     refuse_changes,
+    suggestion,
 )
 from search.training import make_hypermodel
 
@@ -76,19 +80,57 @@ def begin(
     study = with_data_dir(check_study(study), data_dir)
     study = replace(study, precision=precision_of(study, paths))
     data = prepared_data(study, data_dir, say)
+    check_limit(study, data)
     if meanwhile is not None:
         meanwhile()
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
-    space = declare_space(hypermodel, study.fixed)
-    flops = cache(default_flops(hypermodel, space))
+    check_objectives(study, hypermodel)
     have_gpus = bool(gpus()) if have_gpus is None else have_gpus
-    study = sized(study, paths, data, flops, have_gpus)
+    with weights_at_hand(study):
+        space = declare_space(hypermodel, study.fixed)
+        flops = cache(default_flops(hypermodel, space))
+        study = sized(study, paths, data, flops, have_gpus)
     files = [weights_hash(study.weights), code_hash(study.hypermodel)]
     mark = fingerprint(study, data.fingerprint, *files)
     if is_recorded(paths):
         refuse_changes(paths, study, mark)
     return Beginning(study, data, space, mark, flops, hypermodel.baselines)
+
+
+def check_limit(study: Study, data: PreparedDataset) -> None:
+    """Raise InputError where --limit-train leaves a class without an image."""
+    if study.task == "classification" and trained_images(study, data) < len(
+        labels := data.open("train", study.task)[1]
+    ):
+        limited(labels, trained_images(study, data), study.seed)
+
+
+@contextmanager
+def weights_at_hand(study: Study) -> Iterator[None]:
+    """Raise InputError where pretrained weights cannot be had, or are of no network."""
+    remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
+    try:
+        yield
+    except ConnectionError as error:
+        raise InputError("pretrained weights", str(error), remedy) from error
+    except ValueError as error:
+        if study.weights in ("imagenet", "none") or study.weights not in str(error):
+            raise
+        raise InputError("pretrained weights", str(error), remedy) from error
+
+
+def check_objectives(study: Study, hypermodel: Any) -> None:
+    """Raise InputError where a metric to search by is none that the network has."""
+    known = [f"val_{metric.name}" for metric in hypermodel.make_metrics()]
+    known += ["val_loss", *COSTS]
+    for name in objectives_of(study):
+        if name not in known:
+            raise InputError(
+                f"--objective {', '.join(known)}",
+                repr(name),
+                suggestion(name, known) + "Name what the network is measured by",
+            )
 
 
 def precision_of(study: Study, paths: StudyPaths) -> str:

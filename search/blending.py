@@ -121,6 +121,7 @@ def choose_blend(judge: Judge, validation: Predictions, metric: str) -> Choices:
     Args:
         judge: of the validation split.
         validation: member id -> probabilities; of equals the first is the best single.
+        metric: `Study.metric`, better the larger.
     """
     task, targets = judge.task, judge.targets
     best = max(validation, key=lambda key: score(task, validation[key], targets))

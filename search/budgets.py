@@ -48,7 +48,7 @@ def finalize_seconds(
     Args:
         overhead: of an order beyond its epochs, in seconds.
     """
-    best = ranked([t for t in trials if t.state != "FAILED"], study.direction)[:top]
+    best = ranked(trials, study.direction)[:top]
     each = [
         3 * overhead
         + (study.epochs - trial.epochs + 1) * trial.seconds / max(1, trial.epochs)

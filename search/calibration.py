@@ -110,8 +110,7 @@ def label_losses(probabilities: Array, labels: Array) -> Losses:
 def pixel_losses(probabilities: Array, masks: Array) -> Losses:
     """Return the function temperature -> (images,) NLL, summed over known pixels."""
     images = len(masks)
-    # An odd step meets all columns in turn.
-    step = 1 + 2 * (masks.size // FITTED_PIXELS)
+    step = stride_of(masks, FITTED_PIXELS)
     truth = masks.reshape(images, -1)[:, ::step]
     logits = pixel_logits(probabilities.reshape(images, -1)[:, ::step])
     signed, counted = np.where(truth == 1, -logits, logits), truth <= 1
@@ -120,6 +119,17 @@ def pixel_losses(probabilities: Array, masks: Array) -> Losses:
         return np.asarray((np.logaddexp(0, signed / temperature) * counted).sum(axis=1))
 
     return losses
+
+
+def stride_of(masks: Array, most: int) -> int:
+    """Return the step of a regular sample of about so many pixels.
+
+    It shares no divisor with a row: it would meet the same columns only.
+    """
+    stride = 1 + masks.size // most
+    while stride > 1 and np.gcd(stride, masks.shape[-1]) > 1:
+        stride += 1
+    return stride
 
 
 def confidence_gaps(confidence: Array, correct: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ import signal
 import sys
 from importlib import metadata
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -99,7 +99,7 @@ def run(arguments: list[str]) -> int:
     # Read by typer when it first shows help.
     if shutil.get_terminal_size().columns > WIDEST_HELP:
         os.environ.setdefault("TERMINAL_WIDTH", str(WIDEST_HELP))
-    command = typer.main.get_command(app)
+    command = plain_flags(typer.main.get_command(app))
     told = COMMAND.set(shlex.join(["vision-tuner", *arguments]))
     try:
         status = command.main(
@@ -113,6 +113,9 @@ def run(arguments: list[str]) -> int:
         if usage is not None:
             complain(f"vision-tuner: {usage}")
             return 2
+        if isinstance(error, PermissionError):
+            complain(f"vision-tuner: {refused(error)}")
+            return 2
         if isinstance(error, RuntimeError):
             complain(f"vision-tuner: {error}")
             return 1
@@ -125,6 +128,26 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def plain_flags(group: Any) -> Any:
+    """Let help show flags as they are written: without a value."""
+    for command in (group, *group.commands.values()):
+        own = command.get_help_option(typer.Context(command))
+        for option in (*command.params, own):
+            if getattr(option, "is_flag", False):
+                option.metavar = " "  # an empty one becomes <bool>
+    return group
+
+
+def refused(error: PermissionError) -> InputError:
+    """Return in our words what the operating system does not allow."""
+    name = f": {error.filename}" if error.filename else ""
+    return InputError(
+        f"a file or folder that can be read and written{name}",
+        error.strerror or str(error),
+        "Change its permissions, or choose another one",
+    )
+
+
 def usage_message(error: Exception) -> str | None:
     """Return the message of a wrong option or argument, or None for other errors."""
     describe = getattr(error, "format_message", None)
@@ -132,4 +155,5 @@ def usage_message(error: Exception) -> str | None:
         return None
     context = getattr(error, "ctx", None)
     verb = context.command_path if context is not None else "vision-tuner"
-    return f"{describe()} Try `{verb} --help`."
+    told = describe()
+    return f"{told}{'' if told.endswith(('.', '?')) else '.'} Try `{verb} --help`."

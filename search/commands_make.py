@@ -100,6 +100,7 @@ def search(
     from search.finalize import print_ensemble
     from search.inputs import chosen_study, parse_duration, parse_size
     from search.pareto import objective_fields
+    from search.records import ranked
     from search.search import check_success, print_found, search
     from search.search import dry_run as foresee
     from search.spaces import parse_fixed
@@ -166,6 +167,7 @@ def search(
     )
     if finalize:
         print_found(chosen, paths, found, console)
+        check_success(chosen, found)
         ensemble = run_finalize(
             paths,
             top=FINALISTS,
@@ -181,7 +183,8 @@ def search(
             next_command(console, f"export {chosen.name}{where(paths)}")
             return
         print_found(chosen, paths, found, console)
-        next_command(console, f"finalize {chosen.name}{where(paths)}")
+        if ranked(found, chosen.direction):
+            next_command(console, f"finalize {chosen.name}{where(paths)}")
 
     output(read_trials(paths), as_json, show)
     check_success(chosen, found)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from search.ablation import make_path, most_trainings
+from search.ablation import make_path, most_epochs
 from search.batches import run_all
 from search.beginning import Beginning, begin
 from search.cluster.connection import RayOptions
@@ -23,6 +23,7 @@ from search.comparisons import (
     differences_of,
     ended_run,
     folder_of,
+    read_comparison,
     verdicts_of,
     write_comparison,
 )
@@ -35,7 +36,7 @@ from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
 from search.output import plainly
 from search.paths import StudyPaths
-from search.records import Finalist, Trial, Value, Values, read_records
+from search.records import Finalist, Trial, Value, Values, ranked, read_records
 from search.studies import Study, is_recorded
 from search.variants import (
     base_values,
@@ -81,7 +82,9 @@ class Trainings:
     def order(self, run: Run, epochs: int) -> Order:
         """Return the order of a run; what decides its outcome names its folder."""
         # Size limits are for what a tuner draws; here somebody asked for it.
-        study = replace(self.begun.study, max_flops=None, max_parameters=None)
+        study = replace(
+            self.begun.study, max_flops=None, max_parameters=None, max_latency_ms=None
+        )
         name = folder_of(run.values, run.seed)
         return Order(
             order_id=name,
@@ -157,7 +160,7 @@ def compare(
     crew = Workers(workers, cluster=cluster)
     begun = begin(study, paths, data_dir, console.print, crew.have_gpus(), crew.expect)
     trials = read_records(paths.trials, Trial)
-    has_best = any(trial.score is not None for trial in trials)
+    has_best = bool(ranked(trials, study.direction))
     origin = origin or ("best" if has_best or path else "default")
     finalists = read_records(paths.finalists, Finalist)
     base, wanted = base_values(origin, begun.space, trials, finalists, begun.study)
@@ -250,7 +253,7 @@ def vary_knob(
         verdicts=verdicts_of(differences, study.objective, study.direction),
         about=about(trainings.begun),
     )
-    file = trainings.paths.comparisons / f"{knob}-from-{base}.json"
+    file = file_of(trainings.paths, knob, base, labels, seeds)
     if study.task == "segmentation":
         first = [run for run in runs if run.seed == seeds[0]]
         files = trainings.predict(first)
@@ -258,6 +261,19 @@ def vary_knob(
     write_comparison(file, record)
     say_done(trainings, file, started)
     return record
+
+
+def file_of(
+    paths: StudyPaths, knob: str, base: str, labels: Values, seeds: list[int]
+) -> Path:
+    """Return where a comparison is written; another one of the same knob stays."""
+    file = paths.comparisons / f"{knob}-from-{base}.json"
+    if file.exists():
+        before = read_comparison(file)
+        if (list(before.values), before.seeds) != (list(labels), seeds):
+            mark = folder_of(labels, 0)[:8] + f"-{len(seeds)}"
+            return file.with_stem(f"{file.stem}-{mark}")
+    return file
 
 
 def ablate(
@@ -271,7 +287,7 @@ def ablate(
     study = begun.study
     (base, first), (target, wanted) = start, end
     knobs = differing(begun.space, first, wanted)
-    most = most_trainings(len(knobs), study.epochs) * len(seeds)
+    most = most_epochs(len(knobs), study.epochs) * len(seeds)
     trainings.console.print(
         f"Path from the {base} to {target}: at least {len(knobs)} knobs differ"
         f" ({', '.join(knobs)}), about {most} epochs in all"

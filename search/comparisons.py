@@ -117,7 +117,7 @@ def folder_of(values: Values, seed: int) -> str:
 
 def ended_run(run: Run, outcome: Outcome, objective: str, direction: Direction) -> Run:
     """Return a run with what its worker reported."""
-    best = best_epoch_of(outcome.history, objective, direction)
+    best = best_of_run(outcome.state, outcome.history, objective, direction)
     lengths = [len(values) for values in outcome.history.values()]
     return dataclasses.replace(
         run,
@@ -130,6 +130,17 @@ def ended_run(run: Run, outcome: Outcome, objective: str, direction: Direction) 
         message=outcome.message,
         history=outcome.history,
     )
+
+
+def best_of_run(
+    state: State, history: History, objective: str, direction: Direction
+) -> int | None:
+    """Return the epoch a run is scored by; None where it did not reach its end.
+
+    What a run had before it failed is no result of its configuration.
+    """
+    ended = state == "COMPLETED"
+    return best_epoch_of(history, objective, direction) if ended else None
 
 
 def differences_of(runs: Sequence[Run], labels: Sequence[str]) -> list[Difference]:

@@ -231,6 +231,8 @@ def settled_crew(
         images: of a trial, on average (`images_of_a_trial`).
     """
     machine = {"cores": cores(), "gpus": len(gpus())}
+    if gpus() and workers == "auto" and per_gpu not in (1, "auto"):
+        workers = None  # as many as the GPUs carry, so many on each
     is_open = workers == "auto" or (per_gpu == "auto" and gpus() and workers is None)
     if not is_open:
         given = None if workers == "auto" else workers

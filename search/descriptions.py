@@ -44,7 +44,7 @@ def embed_description(path: Path, description: Description) -> None:
     if path.is_dir():
         extra = path / "assets.extra"
         extra.mkdir(exist_ok=True)
-        (extra / NAME).write_text(text)
+        (extra / NAME).write_text(text, encoding="utf-8")
     elif path.suffix == ".onnx":
         import onnx
 
@@ -74,7 +74,7 @@ def text_in(path: Path) -> str | bytes | None:
     """Return the JSON document in a model, or None."""
     if path.is_dir():
         inside = path / "assets.extra" / NAME
-        return inside.read_text() if inside.exists() else None
+        return inside.read_text(encoding="utf-8") if inside.exists() else None
     if path.suffix == ".onnx":
         import onnxruntime
 

@@ -15,6 +15,7 @@ from search.blending import Calibrated
 from search.calibration import scaled
 from search.columns import VOID, chunks
 from search.ensemble import average
+from search.files import checksum
 from search.finalists import Member
 from search.records import Task
 
@@ -23,10 +24,14 @@ Array = NDArray[Any]
 TEACHER_SHARE = 0.5
 
 
-def student_of(single: Member) -> Member:
-    """Return the student with the knobs and the seed of the best single model."""
+def student_of(single: Member, blend: Calibrated) -> Member:
+    """Return the student with the knobs and the seed of the best single model.
+
+    Its name tells the blends it can learn from apart: a student is trained once.
+    """
+    mark = checksum([sorted(blend.weights.items()), blend.temperature])[:8]
     return Member(
-        f"student-of-{single.member_id}",
+        f"student-of-{single.member_id}-{mark}",
         "student",
         single.trial_id,
         single.seed,

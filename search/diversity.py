@@ -75,7 +75,7 @@ def choose_different(
     trials: Sequence[Trial], direction: Direction, top: int
 ) -> list[tuple[Trial, str]]:
     """Return at most `top` trials to be retrained, and why each was taken."""
-    best_first = ranked([t for t in trials if t.state != "FAILED"], direction)
+    best_first = ranked(trials, direction)
     pool = best_first[: max(top, CANDIDATES_PER_PLACE * top)]
     if not pool:
         return []

@@ -42,6 +42,8 @@ from search.state import (
 from search.studies import Study
 from search.watchers import Watcher
 
+SPENT = {"OUT OF TIME": "--budget", "OUT OF EPOCHS": "--total-epochs"}
+
 
 class RepeatedBugError(RuntimeError):
     """The same bug ended every trial so far; holds the worker's traceback."""
@@ -118,6 +120,8 @@ class Driver:
             self.executor.close()
         if status == "STOPPED" and not self.interrupted.is_set():
             self.declare_completed()
+        if status in SPENT and not self.interrupted.is_set():
+            self.watcher.notice(f"{SPENT[status]} is used up; a larger one goes on")
         self.books.close(self.knowledge())
         if self.interrupted.is_set():
             raise KeyboardInterrupt

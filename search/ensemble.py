@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.calibration import EPSILON
+from search.calibration import EPSILON, stride_of
 from search.columns import VOID, PixelCounts, chunks, count_pixels
 from search.evaluation import check_shapes, dice, score
 from search.records import Task
@@ -209,11 +209,7 @@ def sampled(
     if task == "classification":
         library = {k: np.asarray(v, np.float32) for k, v in predictions.items()}
         return library, np.asarray(targets)
-    stride = 1 + targets.size // SAMPLED_PIXELS
-    # The stride must not divide a row: it would look at the same columns only.
-    while stride > 1 and np.gcd(stride, targets.shape[-1]) > 1:
-        stride += 1
-    chosen = np.arange(0, targets.size, stride)
+    chosen = np.arange(0, targets.size, stride_of(targets, SAMPLED_PIXELS))
     truth = np.take(targets, chosen)
     kept = truth != VOID
     library = {

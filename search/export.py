@@ -17,7 +17,7 @@ from search.artefacts import ExportError, Source, artefact_name, write_exports
 from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
-from search.files import read_json, remove_leftovers, write_text
+from search.files import remove_leftovers, write_text
 from search.finalists import recorded_members, recorded_order
 from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model
@@ -32,7 +32,7 @@ from search.records import (
     read_records,
     write_records,
 )
-from search.studies import Study, open_study
+from search.studies import Study, open_study, read_study
 
 Array = NDArray[Any]
 
@@ -110,7 +110,7 @@ def keep_records(
     remove_unlisted(paths, exported)
     write_records(paths.manifest, exported)
     members = recorded_members(record, read_records(paths.finalists, Finalist))
-    card = model_card(study, read_json(paths.study), record, members, exported)
+    card = model_card(study, read_study(paths), record, members, exported)
     write_text(paths.export / "README.md", card)
 
 
@@ -245,16 +245,18 @@ def earlier_exports(paths: StudyPaths) -> list[Exported]:
     """
     mark = ensemble_hash(paths)
     records = read_records(paths.manifest, Exported)
-    return [item for item in records if source_of(paths.folder / item.path) == mark]
+    return [item for item in records if is_made_from(paths.folder / item.path, mark)]
 
 
-def source_of(path: Path) -> str | None:
-    """Return the hash of the ensemble a model was made from, or None."""
+def is_made_from(path: Path, mark: str) -> bool:
+    """Return whether a model was made from the ensemble with this hash."""
     try:
         description = read_description(path)
-    except (OSError, ValueError, ImportError):
-        return None
-    return None if description is None else description.source
+    except ImportError:  # what reads this format is not installed; it is plain text
+        return mark.encode() in path.read_bytes()
+    except (OSError, ValueError):
+        return False
+    return description is not None and description.source == mark
 
 
 def print_exports(

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import InputError
+
 # Begins the names of folders that become something else when they are complete.
 UNFINISHED = ".writing-"
 
@@ -29,7 +31,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             is untouched and no temporary file stays behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.{os.getpid()}-"
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -84,7 +88,7 @@ def read_json(path: Path) -> Any:
         ValueError: the file is not JSON, named with its path.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
 
@@ -131,14 +135,32 @@ def keep_previous(path: Path, previous: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing in `folder` and below."""
+    """Remove what killed processes were writing in `folder` and below.
+
+    What belongs to one that lives, a report say, is left to it.
+    """
+    import psutil
+
     for path in list(folder.rglob(f"{UNFINISHED}*")):
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.rglob(".*"):
-        is_temporary = re.fullmatch(r"\..+\.[a-z0-9_]{8}", path.name)
+        temporary = re.fullmatch(r"\..+\.(\d+)-[a-z0-9_]{8}", path.name)
+        is_left = temporary and not psutil.pid_exists(int(temporary[1]))
         is_spare = path.name.startswith(".previous") or ".previous." in path.name
-        if (is_temporary or is_spare) and path.is_file():
+        if (is_left or is_spare) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, remedy: str) -> None:
+    """Raise InputError where no file can be made in `folder` (made if absent)."""
+    probe = folder / ".writable"
+    try:
+        write_text(probe, "")
+        probe.unlink()
+    except OSError as error:
+        received = error.strerror or str(error)
+        expected = f"a folder that can be written: {folder}"
+        raise InputError(expected, received, remedy) from error
 
 
 class WholeRecords:
@@ -174,8 +196,13 @@ def append_record(path: Path, record: bytes) -> None:
     """
     is_new = not path.exists()
     with path.open("ab", buffering=0) as file:
+        begin = file.tell()
         WholeRecords(file).write(record)
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError:  # some file systems look for room only now
+            file.truncate(begin)
+            raise
     if is_new:
         sync_folder(path.parent)
 

@@ -132,17 +132,21 @@ def mistakes(
 def masks(
     probabilities: Array, blend: Calibrated, images: Array, targets: Array
 ) -> tuple[bytes, list[dict[str, Any]]]:
-    """Return images with the worst, median and best masks as PNG, and which."""
+    """Return images with the worst, median and best masks as PNG, and which.
+
+    Those without foreground are left out, unless no image has any.
+    """
     counts = count_pixels(probabilities, targets, blend.threshold, blend.temperature)
     twice = 2 * counts.true_positives
-    dice = np.where(
-        counts.foreground > 0, twice / np.maximum(1, twice + counts.wrong), np.nan
-    )
-    order = [int(i) for i in np.argsort(dice, kind="stable") if np.isfinite(dice[i])]
+    size = twice + counts.wrong
+    dice = np.where(size > 0, twice / np.maximum(1, size), 1.0)
+    shown = counts.foreground > 0
+    shown |= not shown.any()
+    order = [int(i) for i in np.argsort(dice, kind="stable") if shown[i]]
     rows, found = [], []
     for kind, shares in SHOWN_AT.items():
         places = dict.fromkeys(round(share * (len(order) - 1)) for share in shares)
-        for i in [order[place] for place in places if order]:
+        for i in [order[place] for place in places]:
             values = scaled("segmentation", probabilities[i], blend.temperature)
             mask = values.astype(np.float32) >= blend.threshold
             rows.append(mask_row(images[i], targets[i], mask))

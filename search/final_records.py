@@ -126,7 +126,7 @@ def single_record(
 def library_records(run: Finalizing, chosen: Chosen) -> list[dict[str, Any]]:
     """Return what the ensemble was chosen from, with validation scores and weights."""
     weights = chosen.choices.ensemble.weights
-    metric = run.study.objective.removeprefix("val_")
+    metric = run.study.metric
     return [
         {
             **asdict(member),

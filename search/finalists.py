@@ -7,12 +7,12 @@ seed and in their hyperparameters, the hyper-deep ensemble of Wenzel et al. 2020
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from search.checkpoints import BEST, LAST, read_standing
+from search.checkpoints import BEST, LAST, damage, read_standing
 from search.diversity import choose_different
 from search.files import whole_file
 from search.orders import Order
@@ -75,8 +75,7 @@ def choose(trials: Sequence[Trial], study: Study, top: int, seeds: int) -> list[
 
 def spread(trials: Sequence[Trial], study: Study) -> list[tuple[Trial, str]]:
     """Return the best score, then front by front, the least crowded first; and why."""
-    sound = [trial for trial in trials if trial.state != "FAILED"]
-    scored = ranked(sound, study.direction)
+    scored = ranked(trials, study.direction)
     points = [point for trial in scored if (point := point_of(trial, study))]
     order = [place for place in best_first(points) if place]
     places = [*range(len(scored))[:1], *order]
@@ -132,16 +131,23 @@ def search_checkpoints(
     trials: Sequence[Trial],
     study: Study,
     finalists: Sequence[Member],
+    say: Callable[[str], None],
 ) -> list[Member]:
     """Return the best trials that are no finalists and whose weights are still there.
+
+    One that cannot be read is left out, with a word.
 
     Each is kept beside the finalists under its epoch: a trial that goes on later does
     not change what was chosen.
     """
     own = {(member.trial_id, member.seed) for member in finalists}
     members: list[Member] = []
-    for trial in ranked([t for t in trials if t.state != "FAILED"], study.direction):
+    for trial in ranked(trials, study.direction):
         best = paths.trial(trial.trial_id) / BEST
+        wrong = damage(best) if best.exists() else None
+        if wrong is not None:
+            say(f"trial {trial.trial_id} is left out: {wrong}")
+            continue
         standing = read_standing(best)
         if (trial.trial_id, trial.seed) in own or standing is None:
             continue

@@ -124,7 +124,7 @@ def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:
 def print_ensemble(paths: StudyPaths, ensemble: Ensemble, console: Console) -> None:
     """Print the members, the best single model, the ensemble and its intervals."""
     study = open_study(paths)
-    key = study.objective.removeprefix("val_")
+    key = study.metric
     table = Table(box=None, pad_edge=False)
     for heading in ("model", f"validation {key}", f"test {key}", "weight"):
         table.add_column(heading, justify="left" if heading == "model" else "right")

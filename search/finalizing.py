@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from search.batches import run_all
@@ -89,11 +88,13 @@ class Finalizing:
             continue_trial(self.paths, member, trials)
         outcomes = self.train([self.order(member) for member in finalists])
         trained = [m for m in finalists if m.member_id in outcomes]
-        checkpoints = search_checkpoints(self.paths, trials, self.study, trained)
+        checkpoints = search_checkpoints(
+            self.paths, trials, self.study, trained, self.console.print
+        )
         library = {m.member_id: m for m in [*trained, *checkpoints]}
         validation = self.predict(self.orders(library), "validation")
-        metric = self.study.objective.removeprefix("val_")
-        choices = choose_blend(self.judge("validation"), validation, metric)
+        judge = self.judge("validation")
+        choices = choose_blend(judge, validation, self.study.metric)
         choices = self.with_tta(choices, library)
         choices = self.with_student(choices, library, validation, outcomes)
         choices = self.with_refit(choices, library)
@@ -164,17 +165,7 @@ class Finalizing:
     def judge(self, split: str) -> Judge:
         """Return what scores blends on a split; opens its targets."""
         targets = self.data.open(split, self.study.task)[1]
-        return Judge(self.study.task, targets, self.coarse_of_classes())
-
-    def coarse_of_classes(self) -> NDArray[Any] | None:
-        """Return (classes,) coarse class of each class, where the data set has them."""
-        coarse = self.data.coarse("train")
-        if coarse is None or self.study.task != "classification":
-            return None
-        labels = self.data.open("train", self.study.task)[1]
-        table = np.zeros(len(self.data.class_names), np.int64)
-        table[labels] = coarse
-        return table
+        return Judge(self.study.task, targets, self.data.coarse_of_classes())
 
     def with_tta(self, choices: Choices, library: dict[str, Member]) -> Choices:
         """Calibrate the chosen blends on augmented predictions, where asked."""
@@ -202,7 +193,7 @@ class Finalizing:
         if not self.options.distill:
             return choices
         (single,) = choices.best_single.weights
-        student = student_of(library[single])
+        student = student_of(library[single], choices.ensemble)
         library[student.member_id] = student
         targets = Path(self.order(student).folder) / "soft_targets.npy"
         if not targets.exists():

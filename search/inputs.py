@@ -18,7 +18,7 @@ import hypermodels
 from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
-from search.files import write_text
+from search.files import check_writable, write_text
 from search.paths import StudyPaths
 from search.records import Direction, Task
 from search.studies import (
@@ -102,6 +102,7 @@ def check_study(study: Study) -> Study:
         ("--max-parameters", study.max_parameters),
         ("--total-epochs", study.total_epochs),
         ("--augmented-passes", study.augmented_passes),
+        ("patience", study.patience),
     ):
         if value is not None and value < 1:
             raise InputError(
@@ -170,21 +171,9 @@ def parse_size(text: str) -> int:
 def check_folders(paths: StudyPaths) -> None:
     """Raise InputError where the study's folders (made if absent) take no file."""
     for folder in (paths.folder, paths.logs):
-        check_writable(folder)
-
-
-def check_writable(folder: Path) -> None:
-    """Raise InputError where no file can be made in `folder` (made if absent)."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / ".writable", "")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(
-            f"a folder that can be written: {folder}",
-            error.strerror or str(error),
-            "Change its permissions, make room, or choose another --results-dir",
-        ) from error
+        option = "--logs-dir" if folder == paths.logs else "--results-dir"
+        remedy = f"Change its permissions, make room, or choose another {option}"
+        check_writable(folder, remedy)
 
 
 def prepared_data(
@@ -242,11 +231,11 @@ def only_driver(paths: StudyPaths) -> Iterator[None]:
         who = holder.read_text().strip() if holder.exists() else "another process"
         raise InputError(
             f"no other process working on the study {paths.name}",
-            f"{who} is",
+            who,
             "Wait for it, end it, or choose another --name",
         ) from None
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    me = f"process {os.getpid()} on {socket.gethostname()}, since {since},"
+    me = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
     try:
         write_text(holder, f"{me}\n")
         yield
@@ -284,7 +273,8 @@ def chosen_study(
     given = {key: value for key, value in options.items() if value is not None}
     if ready is not None and ready.endswith(SUFFIX):
         written = read_study_file(Path(ready))
-        name = name or written.pop("name", None)
+        own_name = written.pop("name", None)
+        name = name or own_name
         dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
         ready, given = None, {**written, **given}
     if ready is None:
@@ -305,7 +295,7 @@ def chosen_study(
         base = replace(base, name=name or ready)
     before = paths_of(base.name)
     if is_recorded(before):
-        kept = ("name", "task", "dataset", "hypermodel", "objective", "direction")
+        kept = ("name", "task", "dataset", "hypermodel")
         fixed_fields = {key: getattr(base, key) for key in kept}
         base = replace(open_study(before), **fixed_fields)
     return replace(base, **given)

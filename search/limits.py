@@ -25,8 +25,13 @@ def check_size(model: Any, study: Study) -> None:
     ):
         if limit is not None and size > limit:
             raise InfeasibleError(
-                f"{size / 1e6:.3g} {unit}, more than {option} {limit:.3g}"
+                f"{millions(size)} {unit}, more than {option} {limit:.3g}"
             )
+
+
+def millions(value: float) -> str:
+    """Return a number in millions, of three digits or more."""
+    return f"{value / 1e6:,.0f}" if value >= 1e8 else f"{value / 1e6:.3g}"
 
 
 def check_latency(model: Any, study: Study) -> None:

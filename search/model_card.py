@@ -200,7 +200,7 @@ def brackets(interval: Sequence[float] | None) -> str:
 
 def difference_of(study: Study, record: Ensemble) -> str:
     """Say what the ensemble gains over the best single model."""
-    metric = study.objective.removeprefix("val_")
+    metric = study.metric
     compared = record.intervals.get("difference", {}).get(metric)
     if not compared:
         return ""

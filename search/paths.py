@@ -134,7 +134,8 @@ def study_paths(
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise InputError(
-            "a study name of letters, digits, '.', '_' and '-'",
+            "a study name of at most 100 letters, digits, '.', '_' and '-' that begins"
+            " with a letter or digit",
             repr(name),
             "Choose another --name",
         )

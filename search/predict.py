@@ -22,7 +22,7 @@ from rich.table import Table
 from search.datasets.images import read_image, resize_image, resize_probabilities
 from search.descriptions import Description
 from search.errors import InputError
-from search.files import write_json, write_text
+from search.files import check_writable, write_json, write_text
 from search.image_files import find_images, output_stems
 from search.predictors import check_model_file, load_predictor
 from search.previews import panel, preview_of, write_png
@@ -87,7 +87,7 @@ def predict(
     errors = unreadable(files)
     if errors and not skip_unreadable:
         raise next(iter(errors.values()))
-    check_writable(output_dir)
+    check_writable(output_dir, "Choose another output folder")
     predictor = load_predictor(model_path)
     readable = [path for path in files if path not in errors]
     stems = output_stems(readable, output_dir, (MASK, PREVIEW))
@@ -118,19 +118,6 @@ def unreadable(files: Sequence[Path]) -> dict[Path, InputError]:
         except InputError as error:
             errors[path] = error
     return errors
-
-
-def check_writable(folder: Path) -> None:
-    """Raise InputError where no file can be made in `folder` (made if absent)."""
-    try:
-        write_text(folder / ".writable", "")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(
-            f"a folder that can be written: {folder}",
-            error.strerror or str(error),
-            "Choose another output folder",
-        ) from error
 
 
 def batches(

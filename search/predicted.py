@@ -9,7 +9,7 @@ import numpy as np
 
 from search.datasets import PreparedDataset
 from search.devices import gpus
-from search.oracles.sampling import default_values
+from search.spaces import default_values
 from search.studies import Study
 
 TIMED_STEPS = 3

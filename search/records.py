@@ -18,6 +18,11 @@ from search.files import read_json, write_json
 State = Literal["WAITING", "RUNNING", "PAUSED", "COMPLETED", "FAILED", "INFEASIBLE"]
 Task = Literal["classification", "segmentation"]
 Direction = Literal["max", "min"]
+# What predictions are judged by, better the larger; the first where none is asked for.
+JUDGED: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "top5_accuracy"),
+    "segmentation": ("dice", "foreground_iou", "pixel_accuracy"),
+}
 Value = bool | int | float | str
 Values = dict[str, Value]
 Metrics = dict[str, float | None]
@@ -239,14 +244,17 @@ def from_dict(kind: type[Record], item: dict[str, Any], path: Path) -> Record:
 
 
 def ranked(trials: Sequence[Trial], direction: Direction) -> list[Trial]:
-    """Return the trials that have a score, best first; ties by trial id."""
+    """Return the trials that have a score and have not failed, best first.
+
+    Ties by trial id. What a failed one had reached is no result of its configuration.
+    """
     return leading(trials, direction, len(trials))
 
 
 def leading(trials: Sequence[Trial], direction: Direction, count: int) -> list[Trial]:
     """Return the first of `ranked`, without sorting all of them."""
     sign = -1 if direction == "max" else 1
-    scored = [trial for trial in trials if trial.score is not None]
+    scored = [t for t in trials if t.score is not None and t.state != "FAILED"]
     return heapq.nsmallest(
         count, scored, key=lambda trial: (sign * (trial.score or 0), trial.trial_id)
     )

@@ -20,15 +20,21 @@ from search.event_hparams import metric_names, write_hparams_domain
 from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
 from search.inputs import check_folders, only_driver
+from search.limits import millions
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
-from search.oracles import check_tellable, check_tuner, make_oracle, planned
-from search.oracles.sampling import default_values
+from search.oracles import (
+    check_limits,
+    check_tellable,
+    check_tuner,
+    make_oracle,
+    planned,
+)
 from search.orders import Order
 from search.paths import StudyPaths
 from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
-from search.spaces import knob_domains
+from search.spaces import default_values, knob_domains
 from search.state import read_state
 from search.studies import Study
 from search.warm_start import WarmStart, warm_start
@@ -121,6 +127,7 @@ def prepare_search(
     """
     check_tuner(study.tuner)
     check_tellable(study)
+    check_limits(study)
     have_gpus = crew.have_gpus()
     begun = begin(study, paths, data_dir, console.print, have_gpus, meanwhile)
     told = warm_start(begun.study, paths, begun.space, begun.baselines)
@@ -269,7 +276,7 @@ def announce(
         parts.append(f"for at most {duration(study.budget_seconds)} over all runs")
     if study.max_flops is not None:
         console.print(
-            f"networks above {study.max_flops / 1e6:.3g} MFLOPs an image are infeasible"
+            f"networks above {millions(study.max_flops)} MFLOPs an image are infeasible"
             " (--max-flops)",
             highlight=False,
         )

@@ -95,7 +95,7 @@ def checked(
     raise InputError(
         f"{name} {' or '.join(dict.fromkeys(range_of(knob) for knob in named))}",
         repr(value),
-        f"Choose such a value for --fix {name}=…",
+        "Choose such a value",
     )
 
 
@@ -201,3 +201,25 @@ def parse_value(text: str) -> Value:
             continue
         return number
     return text
+
+
+def completed(space: Any, values: Mapping[str, Value]) -> Values:
+    """Return a whole configuration: `values` where they fit, else defaults.
+
+    Knobs that are not active under the values are left out, knobs that become active
+    take their default.
+
+    Args:
+        space: declared `keras_tuner.HyperParameters`.
+    """
+    result: Values = {}
+    for knob in space.space:
+        if all(condition.is_active(result) for condition in knob.conditions):
+            given = accept(knob, values[knob.name]) if knob.name in values else None
+            result[knob.name] = knob.default if given is None else given
+    return result
+
+
+def default_values(space: Any) -> Values:
+    """Return the default of every active knob, in the order they are declared."""
+    return completed(space, {})

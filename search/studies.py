@@ -13,7 +13,7 @@ from search.environment import environment
 from search.errors import InputError
 from search.files import read_sealed, write_sealed
 from search.paths import StudyPaths, studies_in, study_paths
-from search.records import Direction, Task, Trial, Values, ranked, read_records
+from search.records import JUDGED, Direction, Task, Trial, Values, ranked, read_records
 
 # As Keras names them; the weights of both are float32.
 PRECISIONS = ("float32", "mixed_bfloat16", "auto")
@@ -85,6 +85,12 @@ class Study:
     total_epochs: int | None = None
     augmented_passes: int | None = None
     precision: str = PRECISIONS[0]
+
+    @property
+    def metric(self) -> str:
+        """What predictions are judged by: the objective, unless it is a loss."""
+        name, known = self.objective.removeprefix("val_"), JUDGED[self.task]
+        return name if name in known else known[0]
 
 
 # What may differ between two runs of the same command: a search can be extended or

@@ -5,7 +5,8 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from search.errors import InputError
 from search.records import Value
@@ -21,6 +22,13 @@ KEYS = tuple(
     field.name for field in dataclasses.fields(Study) if field.name not in LEFT_OUT
 )
 REQUIRED = ("dataset", "hypermodel")
+TYPES = get_type_hints(Study)
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+}
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
@@ -32,13 +40,16 @@ def read_study_file(path: Path) -> dict[str, Any]:
         InputError: there is no such file, it is no TOML, or a key is not known.
     """
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             "a study file", f"{path}: {error.strerror}", "Check the path"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("a TOML file", f"{path}: {error}", "Mend that line") from error
+    for table in ("study", "fixed"):
+        if not isinstance(content.get(table, {}), dict):
+            raise InputError(f"[{table}] in {path}", f"{table} = …", "Make it a table")
     settings = dict(content.get("study", {}))
     unknown = [key for key in content if key not in ("study", "fixed")]
     unknown += [key for key in settings if key not in KEYS]
@@ -48,6 +59,13 @@ def read_study_file(path: Path) -> dict[str, Any]:
             repr(unknown[0]),
             suggestion(unknown[0], KEYS) + "Remove or correct it",
         )
+    for key, value in settings.items():
+        if not is_of(value, TYPES[key]):
+            raise InputError(
+                f"{key} in [study] of {path}: {words_of(TYPES[key])}",
+                repr(value),
+                "Correct it",
+            )
     missing = [key for key in REQUIRED if key not in settings]
     if missing:
         raise InputError(f"{missing[0]} in [study] of {path}", "none", "Add it")
@@ -55,6 +73,23 @@ def read_study_file(path: Path) -> dict[str, Any]:
     if folder.is_dir():
         settings["dataset"] = str(folder)
     return settings | {"fixed": dict(content.get("fixed", {}))}
+
+
+def is_of(value: Any, kind: Any) -> bool:
+    """Return whether a value of TOML is of the type of a field; 3 is a float, too."""
+    if isinstance(kind, UnionType):
+        return any(is_of(value, one) for one in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(is_of(v, str) for v in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def words_of(kind: Any) -> str:
+    """Return the type of a field in words."""
+    kinds = [one for one in get_args(kind) or [kind] if one is not NoneType]
+    return "a list of strings" if get_origin(kind) is list else WORDS[kinds[0]]
 
 
 def study_file_text(

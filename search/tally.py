@@ -15,7 +15,7 @@ class Tally:
         states: state -> number of trials.
         failures: kind -> number of trials that failed.
         epochs: spent by all trials, those under way included.
-        best: the trial with the best score, or None; failed ones count.
+        best: the trial with the best score, or None; failed ones do not count.
     """
 
     def __init__(self, direction: Direction) -> None:

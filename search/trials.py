@@ -29,7 +29,9 @@ def trials(paths: StudyPaths) -> list[dict[str, Any]]:
         records = read_records(paths.trials, Trial)
     except ValueError as error:
         raise InputError(
-            "a readable record of trials", str(error), "Restore the file from a copy"
+            "a readable record of trials",
+            str(error),
+            "Repeat the search, which mends it",
         ) from error
     if not study.further_objectives:
         return [asdict(trial) for trial in records]

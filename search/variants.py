@@ -7,31 +7,11 @@ from typing import Any
 
 from search.errors import InputError
 from search.records import Finalist, Trial, Value, Values, ranked
-from search.spaces import accept, checked, condition_of
+from search.spaces import checked, completed, condition_of, default_values
 from search.studies import Study, suggestion
 
 # An Int with more values is compared at its ends and its default only.
 MOST_INT_VALUES = 4
-
-
-def completed(space: Any, values: Mapping[str, Value]) -> Values:
-    """Return a whole configuration: `values` where they fit, else defaults.
-
-    Knobs that are not active under the values are left out, knobs that become active
-    take their default.
-
-    Args:
-        space: declared `keras_tuner.HyperParameters`.
-    """
-    import keras_tuner
-
-    hp = keras_tuner.HyperParameters()
-    for knob in space.space:
-        hp.merge([knob])
-        if hp.is_active(knob):
-            accepted = accept(knob, values[knob.name]) if knob.name in values else None
-            hp.values[knob.name] = knob.default if accepted is None else accepted
-    return dict(hp.values)
 
 
 def changed(space: Any, base: Values, knob: str, value: Value) -> Values:
@@ -57,7 +37,7 @@ def starting_values(space: Any, changes: Mapping[str, Value]) -> Values:
     Raises:
         InputError: no such knob or value, or a knob that is not active.
     """
-    values = completed(space, {})
+    values = default_values(space)
     for knob, value in changes.items():
         values = changed(space, values, knob, checked(knob, value, space.space))
     return values
@@ -92,6 +72,8 @@ def compared_values(space: Any, knob: str, wanted: Sequence[Value] | None) -> Va
     else:
         values = [checked(knob, value, space.space) for value in wanted]
     distinct = {label(value): value for value in values}
+    if len(distinct) < len(set(values)):  # of four digits some are the same
+        distinct = {str(value): value for value in values}
     if len(distinct) < 2:
         raise InputError(
             f"at least two values of {knob} to compare",
@@ -163,7 +145,7 @@ def base_values(
         InputError: there is no such trial.
     """
     if origin == "default":
-        return "default", completed(space, {})
+        return "default", default_values(space)
     if origin == "best":
         best = best_trial(trials, finalists, study)
         if best is None:

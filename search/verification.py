@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.comparisons import AblationPath, Comparison, differences_of, verdicts_of
+from search.comparisons import (
+    AblationPath,
+    Comparison,
+    best_of_run,
+    differences_of,
+    verdicts_of,
+)
 from search.files import read_json
 from search.paths import StudyPaths
 from search.records import Trial, best_epoch_of
@@ -106,7 +112,7 @@ def check_comparison(found: Verification, name: str, record: Comparison) -> None
     """Compare scores, differences, intervals and verdicts with the runs."""
     kind = "numbers of comparisons"
     for run in record.runs:
-        best = best_epoch_of(run.history, record.objective, record.direction)
+        best = best_of_run(run.state, run.history, record.objective, record.direction)
         score = None if best is None else run.history[record.objective][best - 1]
         found.compare(kind, f"{name}, {run.run_id}: score", run.score, score)
     differences = differences_of(record.runs, list(record.values))

@@ -1,7 +1,6 @@
 """Recompute test and validation scores from predictions and targets on this machine."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def check_predictions(
         split: Judge(
             records.study.task,
             data.open(split, records.study.task)[1],
-            coarse_of(data, records),
+            data.coarse_of_classes(),
         )
         for split in ("validation", "test")
     }
@@ -126,14 +125,3 @@ def has_fingerprint(index: Path, wanted: str | None) -> bool:
         return bool(wanted) and read_json(index).get("fingerprint") == wanted
     except ValueError:
         return False
-
-
-def coarse_of(data: PreparedDataset, records: StudyRecords) -> Any:
-    """Return (classes,) coarse class of each class, where the data set has them."""
-    coarse = data.coarse("train")
-    if coarse is None or records.study.task != "classification":
-        return None
-    labels = data.open("train", records.study.task)[1]
-    table = np.zeros(len(data.class_names), np.int64)
-    table[labels] = coarse
-    return table

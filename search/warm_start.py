@@ -1,18 +1,20 @@
 """`--start-from`: what earlier studies, or the literature, say of a space.
 
 Every tuner of ours tries the configurations first that were best elsewhere; those with
-a model are told of all results of the earlier study, too, as ranks: scores of another
-data set or length are not comparable, which was better mostly is.
+a model are told of results of the earlier studies, too, the best of each first, ten
+more than they have of their own. They are told as ranks: scores of another data set or
+length are not comparable, which was better mostly is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from typing import Any
 
 from search.errors import InputError
 from search.paths import StudyPaths, study_paths
 from search.records import Trial, Values, ranked, read_records
-from search.spaces import accept
+from search.spaces import accept, completed
 from search.studies import Study, open_study
 
 BASELINES = "baselines"
@@ -47,12 +49,15 @@ def warm_start(
         InputError: there is no such study, or it shares no knob with this one.
     """
     gathered = WarmStart()
+    told: list[list[tuple[Values, float]]] = []
     for name in study.start_from:
         if name == BASELINES:
             add_baselines(gathered, space, baselines)
         else:
             other = study_paths(name, paths.results_dir, paths.logs_dir)
-            add_study(gathered, other, space)
+            told.append(add_study(gathered, other, space))
+    in_turn = chain.from_iterable(zip_longest(*told))
+    gathered.earlier.extend(result for result in in_turn if result is not None)
     return gathered
 
 
@@ -76,14 +81,12 @@ def add_baselines(
             gathered.first.append(completed(space, values))
 
 
-def add_study(gathered: WarmStart, other: StudyPaths, space: Any) -> None:
-    """Take over the trials of an earlier study."""
+def add_study(
+    gathered: WarmStart, other: StudyPaths, space: Any
+) -> list[tuple[Values, float]]:
+    """Enqueue the best trials of an earlier study; return all, best first."""
     study = open_study(other)
-    trials = [
-        trial
-        for trial in ranked(read_records(other.trials, Trial), study.direction)
-        if trial.state != "FAILED"
-    ]
+    trials = ranked(read_records(other.trials, Trial), study.direction)
     trials.sort(key=lambda trial: -trial.epochs)  # stable: best first at each length
     known = {knob.name for knob in space.space}
     if not any(known & set(trial.values) for trial in trials):
@@ -96,18 +99,8 @@ def add_study(gathered: WarmStart, other: StudyPaths, space: Any) -> None:
 
     configurations = [completed(space, trial.values) for trial in trials]
     scores = normal_scores(len(trials))
-    gathered.earlier.extend(zip(configurations, map(float, scores), strict=True))
     gathered.first.extend(distinct(configurations)[:BEST_AGAIN])
-
-
-def completed(space: Any, values: Values) -> Values:
-    """Return a configuration of the space with what fits of `values`, else defaults."""
-    result: Values = {}
-    for knob in space.space:
-        if all(condition.is_active(result) for condition in knob.conditions):
-            given = accept(knob, values[knob.name]) if knob.name in values else None
-            result[knob.name] = knob.default if given is None else given
-    return result
+    return list(zip(configurations, map(float, scores), strict=True))
 
 
 def is_inside(space: Any, name: str, values: Values) -> bool:

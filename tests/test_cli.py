@@ -1,6 +1,7 @@
 """The command line, driven as a user drives it."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,16 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["search", "shapes-convnet", "--fix", "stages"], "--fix KNOB=VALUE"),
     (["search", "shapes-convnet", "--epochs", "0"], "--epochs of at least 1"),
     (["search", "shapes-convnet", "--tuner", "magic"], "a tuner"),
+    (
+        ["search", "shapes-convnet", "--objective", "val_acuracy"],
+        "Did you mean val_accuracy?",
+    ),
+    (["search", "shapes-convnet", "--limit-train", "3"], "one training image a class"),
+    (
+        ["search", "shapes-convnet", "--tuner", "kt-hyperband", "--trials", "5"],
+        "without --trials",
+    ),
+    (["board", "--port", "80000"], "65535"),
     (["search", "shapes-convnet", "--budget", "soon"], "a duration"),
     (["search", "shapes-convnet", "--weights", "none.h5"], "--weights"),
     (["search", "shapes-convnet", "--name", "../up"], "a study name"),
@@ -350,6 +362,36 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(
     assert run(tiny_search("shapes-convnet", "--workers", "0")) == 2
     assert "--results-dir" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_what_may_not_be_written_is_named_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the operating system refuses a verb, as `chmod` does but not to root."""
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "results/report.html")
+
+    monkeypatch.setattr(import_module("search.report"), "report", refuse)
+    monkeypatch.chdir(tmp_path)
+    Path("results/s").mkdir(parents=True)
+    assert run(["report", "s"]) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert "results/report.html" in error and "Permission denied" in error
+
+
+def test_a_weights_file_of_something_else_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.h5"
+    weights.write_text("not a weights file")
+    where = ["--results-dir", str(tmp_path / "results"), "--weights", str(weights)]
+    own = ["--dataset", "shapes", "--hypermodel", "vgg16_transfer", *where]
+    assert run(["search", *own]) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert "HDF5" in error and "--weights none" in error
 
 
 def command(*arguments: str) -> list[str]:

@@ -11,20 +11,24 @@ import pytest
 
 from search.ablation import kept, make_path
 from search.cli import run
+from search.compare import file_of
 from search.comparisons import (
     Comparison,
     Run,
     differences_of,
+    ended_run,
     read_comparison,
     read_path,
 )
 from search.errors import InputError
-from search.files import read_json
+from search.files import read_json, write_json
+from search.orders import Outcome
 from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
-from search.records import Finalist, Trial, Values
+from search.records import Finalist, History, Trial, Values
+from search.spaces import completed
 from search.studies import ready_made, study_state
-from search.variants import base_values, changed, compared_values, completed, differing
+from search.variants import base_values, changed, compared_values, differing
 
 SIMULATIONS = 1000
 TINY = ("stages=2", "blocks_per_stage=1", "base_filters=16")
@@ -77,7 +81,7 @@ def test_verdict_knows_which_direction_is_better() -> None:
 def test_a_failed_seed_is_left_out_of_both_sides_of_its_pair() -> None:
     scores = {("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.7, ("b", 1): None}
     runs = [
-        Run(f"{value}{seed}", value, seed, {}, score=score)
+        Run(f"{value}{seed}", value, seed, {}, score=score)  # as `ended_run` scores
         for (value, seed), score in scores.items()
     ]
     (found,) = differences_of(runs, ["a", "b"])
@@ -155,6 +159,39 @@ def test_the_path_sets_the_knob_that_gains_most_first(space: Any) -> None:
     assert len(to_the_end) == 2 * kept(3)
     assert ("path-step1-residual-seed0", 3) in asked
     assert "path-step1-residual-seed0" not in to_the_end
+
+
+def test_what_a_training_reached_before_it_failed_is_no_result() -> None:
+    history: History = {"val_accuracy": [0.4, 0.5]}
+    ended = Outcome("id", "COMPLETED", history=history)
+    failed = replace(ended, state="FAILED", failure="not finite")
+    run_of = Run("a0", "a", 0, {})
+    assert ended_run(run_of, ended, "val_accuracy", "max").score == 0.5
+    cut = ended_run(run_of, failed, "val_accuracy", "max")
+    assert (cut.score, cut.best_epoch, cut.epochs) == (None, None, 2)
+
+
+def test_another_comparison_of_the_same_knob_does_not_replace_the_first(
+    tmp_path: Path,
+) -> None:
+    paths = study_paths("toy", tmp_path, tmp_path)
+    labels: Values = {"relu": "relu", "silu": "silu"}
+    first = file_of(paths, "activation", "default", labels, [0, 1])
+    assert first.name == "activation-from-default.json"
+    kept = {"base": "default", "objective": "val_accuracy", "direction": "max"}
+    rest = {"runs": [], "differences": [], "verdicts": [], "about": {}}
+    record = {"knob": "activation", "values": labels, "seeds": [0, 1], **kept, **rest}
+    write_json(first, record)
+    assert file_of(paths, "activation", "default", labels, [0, 1]) == first
+    other = file_of(paths, "activation", "default", {**labels, "gelu": "gelu"}, [0, 1])
+    fewer = file_of(paths, "activation", "default", labels, [0])
+    assert len({first, other, fewer}) == 3
+    assert other.match("activation-from-*.json") and fewer.match("*-from-*.json")
+
+
+def test_values_that_look_alike_stay_apart(space: Any) -> None:
+    close = compared_values(space, "learning_rate", [0.001, 0.0012341, 0.0012342])
+    assert list(close.values()) == [0.001, 0.0012341, 0.0012342]
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +311,7 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
         (["--path", "--from", "default", "--start", "residual"], "--start KNOB=VALUE"),
         (["--path", "--from", "default", "--start", "depth=1"], "'depth'"),
         (["--path", "--from", "default"], "--start KNOB=VALUE to begin with a plainer"),
+        (["--vary", "residual", "--objective", "val_acuracy"], "No such option"),
         (["--vary", "activation", "--seeds", "0"], "--seeds of 1 to 100"),
         (["--vary", "activation", "--from", "best"], "a search of shapes-convnet"),
         (["--vary", "activation", "--fix", "activation=relu"], "at least two values"),

@@ -29,9 +29,17 @@ def test_masks_keep_their_void_and_their_truth_stays_on_its_side():
 
 def test_a_student_has_the_knobs_and_the_seed_of_the_best_single_model():
     single = Member("0003-seed1", "finalist", "0003", 1, {"stages": 2})
-    student = student_of(single)
+    student = student_of(single, BLEND)
     assert (student.values, student.seed) == (single.values, single.seed)
-    assert student.member_id == "student-of-0003-seed1"
+    assert student.member_id.startswith("student-of-0003-seed1-")
+    assert student == student_of(single, BLEND)
+
+
+def test_another_ensemble_has_another_student():
+    """It would be found trained, on what the ensemble before had said."""
+    single = Member("0003-seed1", "finalist", "0003", 1, {"stages": 2})
+    blends = [BLEND, Calibrated({"a": 0.5, "c": 0.5}, 2.0), Calibrated({"a": 1.0})]
+    assert len({student_of(single, blend).member_id for blend in blends}) == 3
 
 
 @pytest.mark.parametrize("truth", [0.0, 1.0])

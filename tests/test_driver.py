@@ -259,7 +259,11 @@ def test_a_finished_search_can_be_extended(tmp_path: Path) -> None:
 def test_a_spent_budget_leaves_a_search_that_goes_on(tmp_path: Path) -> None:
     of = study("random", trials=5)
     spent = WallTime(limit=60, before=61)
-    assert driver(tmp_path, of, SimulatedWorkers(), wall=spent).search() == []
+    told: list[str] = []
+    first = driver(tmp_path, of, SimulatedWorkers(), wall=spent)
+    first.watcher.notice = told.append  # type: ignore[method-assign]
+    assert first.search() == []
+    assert told == ["--budget is used up; a larger one goes on"]
     assert len(driver(tmp_path, of, SimulatedWorkers()).search()) == 5
 
 

@@ -1,11 +1,14 @@
 """Metrics against plain NumPy, and the properties users rely on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from search import calibration, columns
-from search.calibration import fit_temperature
+from search.calibration import fit_temperature, stride_of
 from search.evaluation import agreement, evaluate, fit_threshold, score
+from search.studies import Study
 
 
 def some_probabilities(images, classes, seed=0, sharpness=2.0):
@@ -255,3 +258,20 @@ def test_agreement_tells_the_largest_difference_and_the_equal_decisions():
     assert agreement("segmentation", reference, outputs, threshold=0.42)[1] == 0.75
     broken = np.array([[np.nan, 0.4], [0.3, 0.7]])
     assert agreement("classification", reference, broken) == (float("inf"), 0.0)
+
+
+def test_a_search_by_loss_is_judged_by_what_predictions_tell():
+    of = Study("s", "segmentation", "shapes", "unet", objective="val_loss")
+    assert of.metric == "dice"
+    assert replace(of, objective="val_foreground_iou").metric == "foreground_iou"
+    assert replace(of, task="classification").metric == "accuracy"
+
+
+@pytest.mark.parametrize("width", [96, 192, 100, 224])
+def test_a_sample_of_pixels_meets_all_columns(width):
+    masks = np.zeros((20, width, width), np.uint8)
+    for most in (1000, 5000, 60_000, 300_000):
+        step = stride_of(masks, most)
+        columns = set(np.arange(0, masks.size, step) % width)
+        assert len(columns) == width
+        assert masks.size // step <= most + 1

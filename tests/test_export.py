@@ -495,6 +495,15 @@ def test_earlier_formats_stay_in_the_manifest_of_the_same_ensemble(exports):
         paths.ensemble.write_text(before)
 
 
+def test_an_onnx_model_stays_where_nothing_can_read_it(tmp_path, monkeypatch):
+    """An export of another format, where onnxruntime is missing, had deleted it."""
+    model = tmp_path / "ensemble.onnx"
+    model.write_bytes(b"\x08\x07 ... " + json.dumps({"source": "ab12"}).encode())
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert export.is_made_from(model, "ab12")
+    assert not export.is_made_from(model, "cd34")
+
+
 @pytest.fixture
 def pretended(networks, tmp_path, monkeypatch):
     """A finalized study whose files are written, and taken for right unread."""

@@ -1,13 +1,23 @@
 """Files are whole or absent, and records survive what JSON cannot say."""
 
+import errno
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from search.errors import InputError
-from search.files import read_json, whole_file, write_json
+from search.files import (
+    append_record,
+    read_json,
+    remove_leftovers,
+    whole_file,
+    write_json,
+)
 from search.records import (
     Trial,
     best_epoch_of,
@@ -28,6 +38,47 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
         raise KeyboardInterrupt
     assert read_json(path) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_living_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """A search that begins beside a report, or goes on after a kill."""
+    path = tmp_path / "report.html"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / f".trials.json.{ended.pid}-abcdefgh").write_text("half")
+    with whole_file(path) as file:
+        file.write(b"whole")
+        remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_record_that_cannot_be_synced_is_not_there_when_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    append_record(path, b"first\n")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="quota"):
+            append_record(path, b"second\n")
+    append_record(path, b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+
+
+def test_records_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"class": "Käfer"})
+    read = (
+        "from pathlib import Path; from search.files import read_json;"
+        f"print(ascii(read_json(Path({str(path)!r}))))"
+    )
+    plain = {**os.environ, "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-X", "utf8=0", "-c", read]
+    assert b"K\\xe4fer" in subprocess.check_output(command, env=plain)
 
 
 def test_written_files_can_be_read_by_others_as_the_umask_says(tmp_path: Path) -> None:
@@ -97,12 +148,13 @@ def test_the_best_epoch_is_the_first_of_equals_and_never_one_that_is_not_finite(
     assert best_epoch_of({}, "val_accuracy", "max") is None
 
 
-def test_ranking_follows_the_direction_and_leaves_out_what_has_no_score() -> None:
+def test_ranking_follows_the_direction_and_leaves_out_what_has_failed() -> None:
     trials = [
         Trial("a", score=0.1),
         Trial("b", score=0.3),
         Trial("c"),
         Trial("d", score=0.3),
+        Trial("e", "FAILED", score=0.9),
     ]
     assert [t.trial_id for t in ranked(trials, "max")] == ["b", "d", "a"]
     assert [t.trial_id for t in ranked(trials, "min")] == ["a", "b", "d"]

@@ -68,3 +68,14 @@ def test_masks_go_from_the_worst_to_the_best() -> None:
     assert chosen[0]["kind"] == "worst"
     assert chosen[-1]["image"] == 0 and 8 not in {entry["image"] for entry in chosen}
     assert content.startswith(b"\x89PNG")
+
+
+def test_masks_are_shown_where_no_image_has_any_foreground() -> None:
+    images = RANDOM.integers(0, 255, (3, 24, 24, 3)).astype(np.uint8)
+    nothing = np.zeros((3, 24, 24), np.uint8)
+    found = nothing.astype(float)
+    found[1, 4:9] = 1
+    content, chosen = masks(found, Calibrated({"a": 1.0}), images, nothing)
+    assert content.startswith(b"\x89PNG")
+    assert (chosen[0]["image"], chosen[0]["dice"]) == (1, 0.0)
+    assert chosen[-1]["dice"] == 1.0

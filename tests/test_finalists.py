@@ -94,14 +94,23 @@ def saved(folder, epochs):
         save_checkpoint(folder / name, [], Standing(epochs))
 
 
-def test_checkpoints_that_were_deleted_are_done_without(tmp_path):
+def checkpoints(paths, trials):
+    return search_checkpoints(paths, trials, STUDY, choose(trials, STUDY, 1, 1), print)
+
+
+def test_checkpoints_that_are_gone_or_damaged_are_done_without(tmp_path):
+    said = []
     paths = study_paths("s", tmp_path / "results", tmp_path / "logs")
     trials = [trial(n, 0.9 - n / 10, **ALIKE) for n in range(4)]
     finalists = choose(trials, STUDY, top=1, seeds=2)
     saved(paths.trial("0001"), 4)
+    saved(paths.trial("0002"), 9)
+    damaged = paths.trial("0002") / BEST
+    damaged.write_bytes(damaged.read_bytes()[:-30])
     saved(paths.trial("0003"), 9)
-    found = search_checkpoints(paths, trials, STUDY, finalists)
+    found = search_checkpoints(paths, trials, STUDY, finalists, said.append)
     assert [member.member_id for member in found] == ["0001-epoch4", "0003-epoch9"]
+    assert len(said) == 1 and said[0].startswith("trial 0002 is left out: ")
     continue_trial(paths, finalists[0], trials)  # whose checkpoint is gone
     assert not paths.finalist("0000-seed0").exists()
 
@@ -110,9 +119,9 @@ def test_a_kept_checkpoint_does_not_change_when_its_trial_goes_on(tmp_path):
     paths = study_paths("s", tmp_path / "results", tmp_path / "logs")
     trials = [trial(0, 0.9, **ALIKE), trial(1, 0.8, **OTHER)]
     saved(paths.trial("0001"), 4)
-    (member,) = search_checkpoints(paths, trials, STUDY, choose(trials, STUDY, 1, 1))
+    (member,) = checkpoints(paths, trials)
     kept = (paths.finalist(member.member_id) / BEST).read_bytes()
     saved(paths.trial("0001"), 7)
     assert (paths.finalist(member.member_id) / BEST).read_bytes() == kept
-    (later,) = search_checkpoints(paths, trials, STUDY, choose(trials, STUDY, 1, 1))
+    (later,) = checkpoints(paths, trials)
     assert later.member_id == "0001-epoch7"

@@ -14,7 +14,7 @@ from search.errors import InputError
 from search.files import read_json
 from search.init import init
 from search.inputs import chosen_study
-from search.paths import study_paths
+from search.paths import StudyPaths, study_paths
 from search.study_files import read_study_file
 
 
@@ -165,6 +165,21 @@ def test_a_study_file_is_found_from_another_folder(
     assert (study.name, study.epochs, study.image_size) == ("flowers", 3, 64)
 
 
+def test_another_name_counts_beside_a_study_file(
+    flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init(flowers, tmp_path / "study.toml")
+    monkeypatch.chdir(tmp_path)
+    of: list[str] = []
+
+    def paths_of(name: str) -> StudyPaths:
+        of.append(name)
+        return study_paths(name, tmp_path, tmp_path)
+
+    assert chosen_study("study.toml", "x", None, None, {}, paths_of).name == "x"
+    assert of == ["x"]
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -172,6 +187,11 @@ def test_a_study_file_is_found_from_another_folder(
         ('[study]\ndataset = "x"\n', "hypermodel in [study]"),
         ("[study]\nepoch = 3\n", "Did you mean epochs?"),
         ("[studdy]\n", "'studdy'"),
+        ("study = 1\n", "[study] in "),
+        ('[study]\nepochs = "9"\n', "a whole number. Received: '9'"),
+        ("[study]\nepochs = 2.5\n", "a whole number. Received: 2.5"),
+        ("[study]\nepochs = true\n", "a whole number. Received: True"),
+        ('[study]\nstart_from = "baselines"\n', "a list of strings"),
     ],
 )
 def test_mistakes_in_a_study_file_are_named(

@@ -114,6 +114,12 @@ def test_a_study_remembers_the_options_it_was_searched_with(tmp_path: Path) -> N
     record_study(paths_of(first.name), first, {}, "mark", "")
     again = chosen_study("shapes-unet", None, None, None, {"trials": 5}, paths_of)
     assert (again.epochs, again.seed, again.trials) == (2, 7, 5)
+    by_loss = {"objective": "val_loss", "direction": "min"}
+    own = {"dataset": "shapes", "hypermodel": "unet", "name": "own"}
+    begun = chosen_study(None, own["name"], "shapes", "unet", by_loss, paths_of)
+    record_study(paths_of("own"), begun, {}, "mark", "")
+    later = chosen_study(None, own["name"], "shapes", "unet", {}, paths_of)
+    assert (later.objective, later.direction) == ("val_loss", "min")
     other = chosen_study("shapes-unet", "other", None, None, {}, paths_of)
     assert (other.name, other.epochs, other.seed) == ("other", 9, 0)
 

@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -366,7 +367,9 @@ def test_a_checkpoint_of_other_knobs_is_not_continued(tmp_path: Path) -> None:
 
 def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
     trained(tmp_path, 2)
-    for name in (".last.npz.ab12cd_9", ".previous.npz", ".trials.json.00000000"):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".last.npz.{ended.pid}-ab12cd_9", ".previous.npz"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / "export" / ".writing-ab12cd_9").mkdir(parents=True)
     (tmp_path / "export" / ".writing-ab12cd_9" / "ensemble.onnx").write_bytes(b"half")

@@ -32,9 +32,9 @@ def paths(tmp_path: Path, name: str = "new") -> StudyPaths:
     return study_paths(name, tmp_path / "results", tmp_path / "logs")
 
 
-def earlier_study(tmp_path: Path) -> None:
-    of = Study("old", "classification", "shapes", "convnet")
-    record_study(paths(tmp_path, "old"), of, {}, "mark", "command")
+def earlier_study(tmp_path: Path, name: str = "old") -> None:
+    of = Study(name, "classification", "shapes", "convnet")
+    record_study(paths(tmp_path, name), of, {}, "mark", "command")
     values = [
         {"learning_rate": 0.01, "depth": 4, "width": 64},
         {"learning_rate": 0.02, "depth": 9},
@@ -48,7 +48,7 @@ def earlier_study(tmp_path: Path) -> None:
     ]
     trials.append(Trial("5", "PAUSED", 0.99, 1, epochs=1, values={"depth": 1}))
     trials.append(Trial("6", "FAILED", None, values={"depth": 3}))
-    write_records(paths(tmp_path, "old").trials, trials)
+    write_records(paths(tmp_path, name).trials, trials)
 
 
 def test_the_best_of_an_earlier_study_are_tried_first(tmp_path: Path) -> None:
@@ -69,6 +69,15 @@ def test_all_its_results_are_told_longer_trainings_first(tmp_path: Path) -> None
     assert len(scores) == 6
     assert scores == sorted(scores, reverse=True)
     assert told.earlier[-1][0]["depth"] == 1
+
+
+def test_every_earlier_study_is_heard_in_turn(tmp_path: Path) -> None:
+    """A tuner is told some of the results only, from the first one on."""
+    earlier_study(tmp_path)
+    earlier_study(tmp_path, "older")
+    both = warm_start(study(start_from=["old", "older"]), paths(tmp_path), space(), {})
+    alone = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
+    assert both.earlier[::2] == both.earlier[1::2] == alone.earlier
 
 
 def test_baselines_take_defaults_and_keep_out_of_other_spaces(tmp_path: Path) -> None:

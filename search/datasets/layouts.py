@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from search.datasets.sources import ImageFile
@@ -141,7 +142,13 @@ def check_classes(
 ) -> None:
     """Raise InputError where there are too few classes, or images of a class."""
     if not labels:
-        raise InputError(f"images in {root}", "none", BOTH_LAYOUTS)
+        elsewhere = sum(
+            path.suffix.lower() in IMAGE_SUFFIXES for path in root.rglob("*")
+        )
+        received = f"{elsewhere} elsewhere" if elsewhere else "none"
+        raise InputError(
+            f"images in the folders of classes in {root}", received, BOTH_LAYOUTS
+        )
     if len(class_names) < 2:
         raise InputError(
             f"a folder for each of at least 2 classes in {bases['train']}",
@@ -202,10 +209,13 @@ def pairs_of(
 ) -> list[tuple[Path, Path]]:
     for stem, path in images.items():
         if stem not in masks:
+            blurred = sorted((base / "masks").glob(f"{escape(stem)}.jp*g"))
             raise InputError(
                 f"the mask of {path}",
-                f"no {base / 'masks' / stem}.png",
-                "Add it, or remove the image",
+                f"{blurred[0]}, whose values JPEG has blurred"
+                if blurred
+                else f"no {base / 'masks' / stem}.png",
+                "Save it as PNG" if blurred else "Add it, or remove the image",
             )
     for stem, path in masks.items():
         if stem not in images:

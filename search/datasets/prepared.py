@@ -98,6 +98,15 @@ class PreparedDataset:
         path = self.folder / array_name(split, "originals")
         return StoredMasks(path) if path.exists() else self._array(split, "masks")
 
+    def coarse_of_classes(self) -> NDArray[np.int64] | None:
+        """Return (classes,) coarse class of each class, None where there are none."""
+        coarse = self.coarse("train")
+        if coarse is None:
+            return None
+        table = np.zeros(len(self.class_names), np.int64)
+        table[self.open("train", "classification")[1]] = coarse
+        return table
+
     def digests(self, split: str) -> NDArray[np.uint8]:
         """Return (n, 16), a hash of the pixels of each image."""
         return self._array(split, "digests")

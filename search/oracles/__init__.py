@@ -51,6 +51,16 @@ def check_tellable(study: Study) -> None:
         )
 
 
+def check_limits(study: Study) -> None:
+    """Raise InputError where the tuner would not heed a limit."""
+    if study.tuner == "kt-hyperband" and study.trials is not None:
+        raise InputError(
+            "--tuner kt-hyperband without --trials: its brackets decide",
+            f"--trials {study.trials}",
+            "Limit it by --total-epochs or --budget, or use --tuner hyperband",
+        )
+
+
 def make_oracle(
     study: Study, hyperparameters: Any, told: WarmStart | None = None
 ) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from search.oracles.encoding import Array, Encoding
+from search.spaces import default_values
 
 Values = dict[str, Any]
 ATTEMPTS = 1000
@@ -58,12 +59,3 @@ def random_values(space: Any, rng: np.random.Generator) -> Values:
     """Draw every active knob from its range, log-uniform where the knob says so."""
     encoding = Encoding(space)
     return encoding.values(rng.random(len(encoding.knobs)))
-
-
-def default_values(space: Any) -> Values:
-    """Return the default of every active knob, in the order they are declared."""
-    values: Values = {}
-    for knob in space.space:
-        if all(condition.is_active(values) for condition in knob.conditions):
-            values[knob.name] = knob.default
-    return values

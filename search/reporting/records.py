@@ -23,7 +23,7 @@ from search.records import (
     read_ensemble,
     read_records,
 )
-from search.studies import Study, open_study
+from search.studies import Study, open_study, read_study
 
 FAILED = ("FAILED",)
 # Tuners that compare trials at rungs; others end them at their own epochs.
@@ -84,8 +84,8 @@ class StudyRecords:
 
     @property
     def metric(self) -> str:
-        """Name of the objective in the metrics of finalists and ensembles."""
-        return self.study.objective.removeprefix("val_")
+        """Name of what finalists and ensembles are judged by in their metrics."""
+        return self.study.metric
 
     @property
     def epochs(self) -> int:
@@ -118,7 +118,7 @@ def read_study_records(paths: StudyPaths) -> StudyRecords:
     try:
         return StudyRecords(
             study=open_study(paths),
-            about=read_json(paths.study),
+            about=read_study(paths),
             trials=read_records(paths.trials, Trial),
             finalists=read_records(paths.finalists, Finalist),
             ensemble=read_ensemble(paths.ensemble),
