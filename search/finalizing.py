@@ -28,6 +28,7 @@ from search.predictions import prediction_path
 from search.records import Metrics, Trial
 from search.sealing import seal
 from search.studies import Study
+from search.wording import counted
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,11 @@ class Finalizing:
         """Train all orders; return the outcomes of those that succeeded."""
         if not orders:
             return {}
+        networks = counted(len(orders), "network")
+        epochs = counted(sum(order.epochs for order in orders), "epoch")
         self.console.print(
-            f"Training {len(orders)} networks of [bold]{self.study.name}[/bold],"
-            f" at most {sum(order.epochs for order in orders)} epochs in all"
+            f"Training {networks} of [bold]{self.study.name}[/bold],"
+            f" at most {epochs} in all"
         )
         lengths = {order.order_id: order.epochs for order in orders}
         outcomes = run_all(

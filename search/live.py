@@ -15,6 +15,7 @@ from rich.text import Text
 from search.orders import Progress
 from search.records import Direction, Trial, Values, leading
 from search.tally import Tally
+from search.wording import counted
 
 BEST_SHOWN = 5
 BAR_WIDTH = 16
@@ -99,7 +100,8 @@ class LiveView:
 
     def line(self, trial: Trial) -> str:
         """Return one line on a trial that ended or paused."""
-        result = f"{self._objective} {shown(trial.score)} after {trial.epochs} epochs"
+        length = counted(trial.epochs, "epoch")
+        result = f"{self._objective} {shown(trial.score)} after {length}"
         if trial.failure:
             result = f"{trial.failure}: {trial.message}"
         return (
@@ -110,7 +112,7 @@ class LiveView:
         """Return how far the search is, the best score and the time left."""
         states, epochs = self._tally.states, self._tally.epochs
         ended = states.total() - sum(states[state] for state in QUIET_STATES)
-        parts = [f"{ended} trials", f"{epochs} epochs"]
+        parts = [counted(ended, "trial"), counted(epochs, "epoch")]
         if self._planned is not None:
             parts = [
                 f"{ended}/{self._planned[0]} trials",

@@ -204,7 +204,8 @@ MaxFlops = Annotated[
     typer.Option(
         metavar="N",
         help="Larger networks are infeasible (forward, one image)."
-        " Default: no limit with a GPU, else half a minute an epoch.",
+        " Default: no limit with a GPU, else half a minute an epoch, or the"
+        " default network where that is larger.",
     ),
 ]
 MaxParameters = Annotated[

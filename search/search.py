@@ -39,6 +39,7 @@ from search.state import read_state
 from search.studies import Study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
+from search.wording import counted
 
 
 def search(
@@ -256,11 +257,11 @@ def announce(
     """Say what the search will cost before it starts."""
     plan = planned(study)
     count = crew.number()
-    cost = f"at most {study.epochs} epochs a trial"
+    cost = f"at most {counted(study.epochs, 'epoch')} a trial"
     if plan is not None:
         most = "up to " if study.tuner == "bohb" else ""
         cost = (
-            f"{most}{plan[0]} trials, {plan[1]} epochs in all"
+            f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"
             f" (at most {study.epochs} each)"
         )
     processes = "worker process" if count == 1 else "worker processes"
@@ -269,7 +270,7 @@ def announce(
         where = f"a Ray cluster, {count} trials at a time"
     parts = [study.tuner, cost, f"on {where}"]
     if study.total_epochs is not None:
-        parts.append(f"no more than {study.total_epochs} epochs")
+        parts.append(f"no more than {counted(study.total_epochs, 'epoch')}")
     if seconds is not None:
         parts.append(f"about {duration(seconds)}")
     if study.budget_seconds is not None:
@@ -303,7 +304,7 @@ def print_found(
     """Say what a search found and where it lies."""
     best = ranked(found, study.direction)
     unfinished = sum(trial.state in ("PAUSED", "RUNNING", "WAITING") for trial in found)
-    parts = [f"{len(found)} trials"]
+    parts = [counted(len(found), "trial")]
     for state in ("FAILED", "INFEASIBLE"):
         count = sum(trial.state == state for trial in found)
         parts += [f"{count} {state.lower()}"] if count else []

@@ -16,6 +16,7 @@ from search.paths import StudyPaths
 from search.records import Trial, Values, ranked, read_records
 from search.retention import checkpoint_bytes
 from search.studies import Study, open_study
+from search.wording import counted
 
 
 def trials(paths: StudyPaths) -> list[dict[str, Any]]:
@@ -69,15 +70,15 @@ def print_trials(paths: StudyPaths, console: Console) -> None:
     if shared:
         console.print(f"the same in all: {values_text(shared)}", highlight=False)
     size = size_text(checkpoint_bytes(paths))
-    console.print(f"{counted(records)}; checkpoints {size}", highlight=False)
+    console.print(f"{how_many(records)}; checkpoints {size}", highlight=False)
     if on_front:
         names = ", ".join(objectives_of(study))
         console.print(f"* {len(on_front)} on the front of {names}", highlight=False)
 
 
-def counted(records: Sequence[Trial]) -> str:
+def how_many(records: Sequence[Trial]) -> str:
     """Return `17 trials, 2 failed, 1 infeasible`."""
-    parts = [f"{len(records)} trials"]
+    parts = [counted(len(records), "trial")]
     for state in ("FAILED", "INFEASIBLE"):
         count = sum(trial.state == state for trial in records)
         parts += [f"{count} {state.lower()}"] if count else []

@@ -11,12 +11,12 @@ from search.reporting.blocks import (
     Text,
     Tile,
     Tiles,
-    counted,
 )
 from search.reporting.comparisons import origin_of
 from search.reporting.final_sections import scores_table
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
+from search.wording import counted
 
 
 def answer_section(records: StudyRecords) -> Section:

@@ -189,11 +189,3 @@ def columns(text: Sequence[str], numbers: Sequence[str] = ()) -> list[Column]:
     return [Column(name) for name in text] + [
         Column(name, "number") for name in numbers
     ]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 trial`, `3 trials` or `3 classes`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    if noun.endswith("y"):
-        plural = f"{noun[:-1]}ies"
-    return f"{number:,} {noun if number == 1 else plural}"

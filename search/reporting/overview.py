@@ -19,7 +19,6 @@ from search.reporting.blocks import (
     Text,
     columns,
     count_cell,
-    counted,
     score_cell,
     words,
 )
@@ -27,6 +26,7 @@ from search.reporting.drawing import BLUE, ORANGE, legend_above, short
 from search.reporting.final_sections import bounded_cell
 from search.reporting.page import Page
 from search.reporting.records import StudyRecords
+from search.wording import counted
 
 ROW_INCHES = 0.42
 

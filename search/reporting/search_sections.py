@@ -16,7 +16,6 @@ from search.reporting.blocks import (
     Text,
     columns,
     count_cell,
-    counted,
     score_cell,
     time_cell,
     words,
@@ -39,6 +38,7 @@ from search.reporting.statistics import (
     rank_agreements,
 )
 from search.studies import Study
+from search.wording import counted
 
 
 def pretrained_weights(study: Study) -> str:

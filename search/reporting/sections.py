@@ -16,7 +16,6 @@ from search.reporting.blocks import (
     Text,
     columns,
     count_cell,
-    counted,
     hash_cell,
     score_cell,
     time_cell,
@@ -28,6 +27,7 @@ from search.reporting.final_sections import (
     library_blocks,
 )
 from search.reporting.records import StudyRecords
+from search.wording import counted
 
 
 def data_section(records: StudyRecords) -> Section:
