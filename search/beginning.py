@@ -84,10 +84,10 @@ def begin(
     if meanwhile is not None:
         meanwhile()
     load_keras()
-    hypermodel = make_hypermodel(study, data, study.epochs)
-    check_objectives(study, hypermodel)
     have_gpus = bool(gpus()) if have_gpus is None else have_gpus
     with weights_at_hand(study):
+        hypermodel = make_hypermodel(study, data, study.epochs)
+        check_objectives(study, hypermodel)
         space = declare_space(hypermodel, study.fixed)
         flops = cache(default_flops(hypermodel, space))
         study = sized(study, paths, data, flops, have_gpus)
@@ -109,15 +109,19 @@ def check_limit(study: Study, data: PreparedDataset) -> None:
 @contextmanager
 def weights_at_hand(study: Study) -> Iterator[None]:
     """Raise InputError where pretrained weights cannot be had, or are of no network."""
-    remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
     try:
         yield
-    except ConnectionError as error:
-        raise InputError("pretrained weights", str(error), remedy) from error
-    except ValueError as error:
-        if study.weights in ("imagenet", "none") or study.weights not in str(error):
+    except (ConnectionError, ValueError) as error:
+        is_of_file = study.weights in str(error)
+        if not (isinstance(error, ConnectionError) or is_of_file):
             raise
-        raise InputError("pretrained weights", str(error), remedy) from error
+        words = str(error).removeprefix("Expected ").rstrip(".")
+        expected, _, received = words.partition(". Received: ")
+        raise InputError(
+            expected,
+            received,
+            "Pass --weights FILE, an .h5 without its top, or --weights none",
+        ) from error
 
 
 def check_objectives(study: Study, hypermodel: Any) -> None:

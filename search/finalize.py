@@ -144,7 +144,9 @@ def print_ensemble(paths: StudyPaths, ensemble: Ensemble, console: Console) -> N
         name = f"search checkpoint {member}"
         table.add_row(name, shown(scores.get(member)), "", f"{share:.2f}")
     single = ensemble.best_single
-    lines = [(f"best single ({single.member})", single.validation, single.test)]
+    own = f"{single.member}, foreground from {single.threshold:.2f} on"
+    name = f"best single ({own if study.task == 'segmentation' else single.member})"
+    lines = [(name, single.validation, single.test)]
     lines.append(("ensemble", ensemble.validation, ensemble.test))
     if ensemble.student:
         student = ensemble.student
