@@ -26,6 +26,7 @@ from search.reporting.statistics import (
     RankAgreement,
     best_so_far,
 )
+from search.wording import counted
 
 PANEL_SIZE = (3.3, 2.5)
 MOST_FINALISTS = 12
@@ -155,8 +156,8 @@ def ranks_picture(agreements: Sequence[RankAgreement], objective: str) -> Pictur
             ends = min(before + after), max(before + after)
             axes.plot(ends, ends, color=LINE, zorder=1)
             axes.plot(before, after, "o", color=BLUE, markersize=4, alpha=0.7)
-            axes.set_xlabel(f"{objective}, {agreement.lower} epochs")
-            axes.set_ylabel(f"{agreement.upper} epochs")
+            axes.set_xlabel(f"{objective}, {counted(agreement.lower, 'epoch')}")
+            axes.set_ylabel(counted(agreement.upper, "epoch"))
             axes.set_title(f"n = {len(before)}, ρ = {agreement.correlation:.2f}")
 
         return draw

@@ -109,7 +109,7 @@ def rank_blocks(records: StudyRecords) -> list[Block]:
         return []
     rows = [
         [
-            words(f"{a.lower} → {a.upper} epochs"),
+            words(f"{a.lower} → {counted(a.upper, 'epoch')}"),
             count_cell(len(a.scores)),
             Cell(
                 "–" if a.correlation is None else f"{a.correlation:.2f}", a.correlation
