@@ -19,7 +19,6 @@ images in seconds, on any machine.
 import argparse
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +30,7 @@ from benchmarks.bare_loop import images_a_second
 from search.crew import Auto
 from search.datasets import PreparedDataset
 from search.devices import have_bfloat16
-from search.environment import environment
+from search.environment import device, environment
 from search.files import read_json, write_json
 from search.finalize import finalize
 from search.inputs import prepared_data
@@ -292,20 +291,6 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "search": whole_search,
     "sharing": sharing,
 }
-
-
-def device() -> str:
-    """Return the GPU's name, or that there is none."""
-    try:
-        result = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return f"no GPU, {os.cpu_count()} CPU cores"
-    return result.stdout.strip().splitlines()[0]
 
 
 def make_bench(options: argparse.Namespace) -> Bench:

@@ -3,8 +3,10 @@
 Source: residual stages as in He et al. 2016b (pre-activation) and Zagoruyko & Komodakis
 2016; without `residual`, stages of VGG type with normalisation. ResNet-18 and WRN-16-8
 are points of the space (`baselines`).
-Cost: not measured.
-Expected result: not measured.
+Cost: a ResNet-18 trains 49,000 images a second on one H100 (docs/performance.md).
+Expected result: CIFAR-100 test accuracy 0.833 [0.825, 0.840] of an ensemble of five
+trials on one H100 (results/cifar100-h100); 0.359 [0.350, 0.369] from 10,000 images and
+12 epochs on two CPU cores (results/cifar100-convnet-scratch). One search each.
 """
 
 from typing import Any, ClassVar

@@ -3,7 +3,7 @@
 Source: TensorFlow's image segmentation tutorial (modified U-Net: MobileNetV2 with skips
 at block_1, 3, 6 and 13, bottom block_16_project; transposed convolutions up, whose
 kernel of 3 paints checkerboards and is there on request).
-Cost: not measured alone; README has the time of a whole search.
+Cost: not measured alone; results/README.md has times of searches.
 Expected result: test Dice 0.766 [0.739, 0.790] of an ensemble, 192 pixels, 27 epochs:
 part `voc` of benchmarks/real_results.sh. Best validation Dice 0.746 of 8 random trials
 x 10 epochs at 128 pixels on 264 images of VOC 2012 (one run, seed 0, the default point;

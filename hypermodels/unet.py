@@ -5,8 +5,10 @@ padding); without `skip`, with strides down and transposed convolutions up, the
 encoder-decoder of Chollet, Deep Learning with Python, section 9.2. Both are
 `baselines`. The book's transposed kernel of 3 paints checkerboards (Odena et al. 2016):
 it is there on request.
-Cost: not measured.
-Expected result: not measured.
+Cost: 39 epochs of a search at 96 pixels took 6 minutes of training on two CPU cores
+(results/voc2012-unet-96).
+Expected result: VOC 2012 test Dice 0.610 [0.580, 0.639] of an ensemble at 96 pixels
+(the same search); everything as foreground is 0.45.
 """
 
 from typing import Any, ClassVar

@@ -111,7 +111,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         usage = usage_message(error)
         if usage is not None:
-            complain(f"vision-tuner: {usage}")
+            if usage:  # help was asked for, by no arguments: it is the answer
+                complain(f"vision-tuner: {usage}")
             return 2
         if isinstance(error, PermissionError):
             complain(f"vision-tuner: {refused(error)}")
@@ -149,11 +150,16 @@ def refused(error: PermissionError) -> InputError:
 
 
 def usage_message(error: Exception) -> str | None:
-    """Return the message of a wrong option or argument, or None for other errors."""
+    """Return the message of a wrong option or argument, or None for other errors.
+
+    Empty where nothing is wrong but that all of it is missing.
+    """
     describe = getattr(error, "format_message", None)
     if describe is None:
         return None
     context = getattr(error, "ctx", None)
     verb = context.command_path if context is not None else "vision-tuner"
     told = describe()
+    if not told:
+        return ""
     return f"{told}{'' if told.endswith(('.', '?')) else '.'} Try `{verb} --help`."

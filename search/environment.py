@@ -1,7 +1,9 @@
 """What a record was made with: command, versions, machine and commit."""
 
+import os
 import platform
 import subprocess
+from collections import Counter
 from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
@@ -18,14 +20,33 @@ def is_command() -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, machine and commit, without importing any of the packages."""
+    """Return versions, machine, device and commit; imports none of the packages."""
     packages = ("vision-tuner", "keras", "tensorflow", "jax", "keras-tuner", "numpy")
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "device": device(),
         "packages": {name: version(name) for name in packages if version(name)},
         "commit": commit(),
     }
+
+
+def device() -> str:
+    """Return the GPUs' names, or that there is none, and the CPU cores."""
+    cores = f"{os.cpu_count()} CPU cores"
+    try:
+        result = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"no GPU, {cores}"
+    names = Counter(line.strip() for line in result.stdout.splitlines() if line.strip())
+    words = [f"{count} x {name}" for name, count in names.items()]
+    return ", ".join([*words, cores])
 
 
 def version(package: str) -> str | None:

@@ -251,6 +251,7 @@ def environment_of(about: Mapping[str, Any]) -> str:
     """Return versions, machine and commit in one line."""
     made = about.get("environment", {})
     parts = [f"Python {made.get('python')}", str(made.get("machine"))]
+    parts += [made["device"]] if "device" in made else []
     parts += [f"{name} {number}" for name, number in made.get("packages", {}).items()]
     if made.get("commit"):
         parts.append(f"commit {made['commit']}")

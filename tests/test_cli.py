@@ -75,6 +75,7 @@ def test_every_verb_leaves_its_record(finished: tuple[Path, str]) -> None:
     recorded = read_json(results / "study.json")
     assert recorded["command"].startswith("vision-tuner")
     assert recorded["environment"]["packages"]["keras-tuner"] == "1.4.8"
+    assert "CPU cores" in recorded["environment"]["device"]
     finalists = read_json(results / "finalists.json")
     assert len(finalists) == (2 if "convnet" in study else 4)
     ensemble = read_json(results / "ensemble.json")

@@ -1,5 +1,8 @@
 """The sections on the search itself: curves, knobs, rungs, failures, every trial."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hypermodels import FROM_SCRATCH
 from search.live import values_text
 from search.pareto import direction_of, front, value_of
@@ -261,7 +264,7 @@ def reproduce_section(records: StudyRecords) -> Section:
         [
             ("Commit", str(environment.get("commit") or "not recorded")),
             ("Python", str(environment.get("python", "not recorded"))),
-            ("Machine", str(environment.get("machine", "not recorded"))),
+            ("Machine", machine_of(environment)),
             ("Packages", ", ".join(f"{k} {v}" for k, v in packages.items())),
             ("Study fingerprint", str(about.get("fingerprint", ""))[:16]),
             (
@@ -277,3 +280,9 @@ def reproduce_section(records: StudyRecords) -> Section:
     return Section(
         "reproduce", "How to reproduce", [Code(lines), facts, Text(text, "note")]
     )
+
+
+def machine_of(environment: Mapping[str, Any]) -> str:
+    """Return machine and device in one line, as far as they are on record."""
+    parts = [environment.get("machine", "not recorded"), environment.get("device")]
+    return ", ".join(str(part) for part in parts if part)
