@@ -100,10 +100,9 @@ def begin(
 
 def check_limit(study: Study, data: PreparedDataset) -> None:
     """Raise InputError where --limit-train leaves a class without an image."""
-    if study.task == "classification" and trained_images(study, data) < len(
-        labels := data.open("train", study.task)[1]
-    ):
-        limited(labels, trained_images(study, data), study.seed)
+    count = trained_images(study, data)
+    if study.task == "classification" and count < data.sizes["train"]:
+        limited(data.open("train", study.task)[1], count, study.seed)
 
 
 @contextmanager

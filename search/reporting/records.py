@@ -58,7 +58,7 @@ class StudyRecords:
     @cached_property
     def best(self) -> list[Trial]:
         """Trials with a score that did not fail, best first."""
-        return ranked([t for t in self.trials if t.state not in FAILED], self.direction)
+        return ranked(self.trials, self.direction)
 
     @cached_property
     def failures(self) -> list[Trial]:
