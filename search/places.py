@@ -1,8 +1,13 @@
 """A place of a worker: its process, what it is doing, and how the process leaves."""
 
 import contextlib
+import os
+import re
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 
@@ -12,6 +17,8 @@ from search.worker import SECONDS_TO_LOOK_BACK
 
 # A little more than a worker takes for what could wait.
 SECONDS_TO_END = SECONDS_TO_LOOK_BACK + 5
+# Begins the names of workers' temporary folders; the driver's process id follows.
+TEMPORARY = "vision-tuner-worker-"
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Place:
         """Return the folder for what ends with the process, a new one if need be."""
         if self.temporary is None:
             self.temporary = TemporaryDirectory(
-                prefix="vision-tuner-", ignore_cleanup_errors=True
+                prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True
             )
         return self.temporary.name
 
@@ -132,3 +139,13 @@ def end_of(process: WorkerProcess) -> int:
     except TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def remove_abandoned() -> None:
+    """Remove temporary folders of workers whose driver was killed with them."""
+    import psutil
+
+    for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        driver = re.fullmatch(rf"{TEMPORARY}(\d+)-[a-z0-9_]{{8}}", path.name)
+        if driver and not psutil.pid_exists(int(driver[1])):
+            shutil.rmtree(path, ignore_errors=True)

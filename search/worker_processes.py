@@ -14,7 +14,7 @@ from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
 from search.memory import holds_more, kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
-from search.places import Leaving, Place
+from search.places import Leaving, Place, remove_abandoned
 from search.starting import is_replaced_at_once, start_worker
 from search.supervision import (
     allowed_silence,
@@ -71,6 +71,7 @@ class WorkerProcesses:
         self._messages: queue.Queue[Message] = queue.Queue()
         self._looked = time.monotonic()
         self._stopped = False
+        remove_abandoned()
 
     def submit(self, order: Order) -> None:
         free = [place for place in self._places if place.order is None]

@@ -120,6 +120,25 @@ def test_workers_leave_no_temporary_files(
     assert not list(temporary.iterdir())
 
 
+def test_temporary_files_of_a_killed_driver_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel kills its workers with it: no one is left to tidy up."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed = tmp_path / f"vision-tuner-worker-{ended.pid}-abcd1234"
+    lives = tmp_path / f"vision-tuner-worker-{os.getppid()}-abcd1234"
+    for folder in (killed, lives):
+        folder.mkdir()
+        (folder / "traced.py").touch()
+    executor = workers(tmp_path)
+    assert not killed.exists() and lives.exists()
+    executor.submit(order(tmp_path / "named"))
+    assert list(tmp_path.glob(f"vision-tuner-worker-{os.getpid()}-*"))
+    executor.close()
+
+
 # What a process is, beside what it computes.
 TELLING = """
 import gc, importlib.util, json, os, signal, sys, tempfile
