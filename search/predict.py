@@ -7,6 +7,7 @@ done; the batches then read them again, and memory stays that of one batch.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ Row = dict[str, Any]
 
 MASK, PREVIEW = "_mask.png", "_preview.png"
 SHOWN_ROWS = 20
+# Classes of an image, after the most probable one.
+SHOWN_NEXT = 2
 
 
 @dataclass(frozen=True)
@@ -198,22 +201,34 @@ def print_predictions(
 ) -> None:
     """Print the first predictions and where all of them are."""
     is_masks = any("mask" in row for row in rows)
-    headings = ["foreground", "preview"] if is_masks else ["class", "probability"]
+    has_more = any(len(row.get("top", [])) > 1 for row in rows)
+    headings = ["class", "probability", *(["next"] if has_more else [])]
+    if is_masks:
+        headings = ["foreground", "preview"]
     table = Table(box=None, pad_edge=False)
     for heading in ("image", *headings):
         is_number = heading in ("foreground", "probability")
         table.add_column(heading, justify="right" if is_number else "left")
+    names = Counter(Path(row["path"]).name for row in rows)
     for row in rows[:SHOWN_ROWS]:
-        if "error" in row:
-            cells = ["", f"skipped: {row['error']}"]
-        elif is_masks:
-            cells = [f"{row['foreground_fraction']:.1%}", Path(row["preview"]).name]
-        else:
-            cells = [row["class"], f"{row['probability']:.1%}"]
-        table.add_row(*(escape(cell) for cell in (Path(row["path"]).name, *cells)))
+        name = Path(row["path"]).name
+        shown = name if names[name] == 1 else row["path"]
+        table.add_row(*(escape(cell) for cell in (shown, *cells_of(row))))
     console.print(table)
     more = len(rows) - SHOWN_ROWS
     rest = f" ({more} more than here)" if more > 0 else ""
     console.print(
         f"written to {output_dir}/, predictions.csv lists all{rest}", highlight=False
     )
+
+
+def cells_of(row: Mapping[str, Any]) -> list[str]:
+    """Return what the printed table says of an image."""
+    if "error" in row:
+        return ["", f"skipped: {row['error']}"]
+    if "mask" in row:
+        return [f"{row['foreground_fraction']:.1%}", Path(row["preview"]).name]
+    following = row["top"][1 : 1 + SHOWN_NEXT]
+    named = [f"{item['class']} {item['probability']:.1%}" for item in following]
+    cells = [row["class"], f"{row['probability']:.1%}"]
+    return [*cells, ", ".join(named)] if named else cells

@@ -449,3 +449,23 @@ def test_what_is_printed_names_images_results_and_what_was_skipped(
     assert "[red].png" in printed[0]
     assert "skipped: Expected a readable image" in printed[0]
     assert "100.0%  [red]_preview.png" in printed[1]
+
+
+def test_printed_table_lists_further_classes_and_tells_equal_names_apart(
+    classifier, tmp_path
+):
+    files = [picture(tmp_path / folder / "a.png", "red") for folder in ("one", "two")]
+    files.append(picture(tmp_path / "c.png", "red"))
+    for top in (1, 3):
+        rows = predict(classifier, files, output_dir=tmp_path / "out", top=top)
+        console = Console(width=200, record=True)
+        print_predictions(rows, tmp_path / "out", console)
+        heading, *lines = console.export_text().splitlines()
+        best = rows[0]["top"]
+        assert all(
+            str(path) in text for path, text in zip(files[:2], lines, strict=False)
+        )
+        assert lines[2].startswith("c.png ")
+        assert ("next" in heading) == (top == 3)
+        for item in best[1:]:
+            assert f"{item['class']} {item['probability']:.1%}" in lines[0]
