@@ -231,6 +231,19 @@ def test_an_image_without_mask_is_named(cells: Path) -> None:
         prepare(str(cells), task=None)
 
 
+def test_all_images_without_mask_are_counted_and_other_names_pointed_out(
+    cells: Path,
+) -> None:
+    for number in (3, 4, 5):
+        mask = cells / "masks" / f"c{number}.png"
+        mask.rename(mask.with_stem(f"c{number}_mask"))
+    with pytest.raises(
+        InputError,
+        match=r"c3\.jpg \(and of 2 more images\).*c3\.png, but c3_mask\.png .*one name",
+    ):
+        prepare(str(cells), task=None)
+
+
 def test_a_mask_without_image_is_named(cells: Path) -> None:
     (cells / "images" / "c3.jpg").unlink()
     with pytest.raises(InputError, match=r"image of the mask .*masks/c3\.png"):

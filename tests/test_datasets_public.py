@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import socket
 import tarfile
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from search.datasets import PreparedDataset, prepare, voc2012_archive
+from search.datasets.network import why_no_host_answers
 from search.datasets.tfds_classification import (
     find_version,
     run_reader,
@@ -231,3 +235,18 @@ def test_a_devkit_without_lists_is_told(tmp_path: Path) -> None:
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages").mkdir(parents=True)
     with pytest.raises(InputError, match="ImageSets/Segmentation"):
         prepare("voc2012", task=None, data_dir=tmp_path)
+
+
+def test_a_set_whose_hosts_do_not_answer_is_not_waited_for() -> None:
+    """tensorflow-datasets tries again for minutes. What a host answers is no matter."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        silent = f"http://127.0.0.1:{closed.getsockname()[1]}/train.zip"
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # answers 501
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    speaks = f"http://127.0.0.1:{server.server_port}/test.zip"
+    cause = why_no_host_answers([silent, silent])
+    assert cause and cause.count("127.0.0.1") == 1 and "refused" in cause
+    assert why_no_host_answers([silent, speaks]) is None
+    assert why_no_host_answers([]) is None
+    server.shutdown()
+    server.server_close()

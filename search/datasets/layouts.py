@@ -1,6 +1,7 @@
 """Finds out how the user's folder of images is laid out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from search.datasets.sources import ImageFile
 from search.errors import InputError
 from search.records import Task
+from search.wording import counted
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -207,24 +209,40 @@ def by_stem(paths: list[Path]) -> dict[str, Path]:
 def pairs_of(
     images: dict[str, Path], masks: dict[str, Path], base: Path
 ) -> list[tuple[Path, Path]]:
-    for stem, path in images.items():
-        if stem not in masks:
-            blurred = sorted((base / "masks").glob(f"{escape(stem)}.jp*g"))
-            raise InputError(
-                f"the mask of {path}",
-                f"{blurred[0]}, whose values JPEG has blurred"
-                if blurred
-                else f"no {base / 'masks' / stem}.png",
-                "Save it as PNG" if blurred else "Add it, or remove the image",
-            )
-    for stem, path in masks.items():
-        if stem not in images:
-            raise InputError(
-                f"the image of the mask {path}",
-                f"no {stem} in {base / 'images'}",
-                "Add it, or remove the mask",
-            )
+    """Return each image with its mask.
+
+    Raises:
+        InputError: an image or a mask is alone; how many are is said.
+    """
+    alone = [stem for stem in images if stem not in masks]
+    unused = [path for stem, path in masks.items() if stem not in images]
+    if alone:
+        first = alone[0]
+        blurred = sorted((base / "masks").glob(f"{escape(first)}.jp*g"))
+        received = f"no {base / 'masks' / first}.png"
+        remedy = "Add it, or remove the image"
+        if blurred:
+            received = f"{blurred[0]}, whose values JPEG has blurred"
+            remedy = "Save it as PNG"
+        elif unused:
+            received += f", but {unused[0].name} without an image"
+            remedy = "Give an image and its mask one name"
+        raise InputError(
+            f"the mask of {images[first]}{and_more(alone, 'image')}", received, remedy
+        )
+    if unused:
+        raise InputError(
+            f"the image of the mask {unused[0]}{and_more(unused, 'mask')}",
+            f"no {unused[0].stem} in {base / 'images'}",
+            "Add it, or remove the mask",
+        )
     return [(path, masks[stem]) for stem, path in images.items()]
+
+
+def and_more(found: Sequence[object], noun: str) -> str:
+    """Return words for all but the first of what was found, if there are more."""
+    more = len(found) - 1
+    return f" (and of {counted(more, f'more {noun}')})" if more else ""
 
 
 def name_of(path: Path, root: Path) -> str:

@@ -2,8 +2,11 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 SECONDS = 10
+MOST_HOSTS = 3
 
 
 def why_unreachable(url: str) -> str | None:
@@ -17,3 +20,22 @@ def why_unreachable(url: str) -> str | None:
         return None if error.code in (403, 405, 501) else f"{url}: {error}"
     except OSError as error:
         return f"{url}: {getattr(error, 'reason', error)}"
+
+
+def why_no_host_answers(urls: Iterable[str]) -> str | None:
+    """Return why none of the first hosts answers, or None where one does, or none is.
+
+    What they answer does not count: of the files of a set, not all are needed.
+    """
+    causes = []
+    hosts = dict.fromkeys(urlsplit(url)[:2] for url in urls)
+    for scheme, host in list(hosts)[:MOST_HOSTS]:
+        request = urllib.request.Request(f"{scheme}://{host}/", method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS):
+                return None
+        except urllib.error.HTTPError:
+            return None
+        except OSError as error:
+            causes.append(f"{host}: {getattr(error, 'reason', error)}")
+    return "; ".join(causes) or None

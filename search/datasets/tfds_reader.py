@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets.images import eight_bits, resize_image
-from search.datasets.network import why_unreachable
+from search.datasets.network import why_no_host_answers
 from search.datasets.sources import SPLITS
 from search.datasets.store import new_array
 from search.errors import InputError
@@ -37,13 +37,15 @@ def fetch(name: str, root: str) -> Answer:
     try:
         builder = tfds.builder(name, data_dir=root)
         check_features(builder.info.features, name)
-        manual = Path(root) / "downloads" / "manual"
-        if name == "cifar100" and not (manual / Path(CIFAR100_URL).name).exists():
-            cause = why_unreachable(CIFAR100_URL)
+        downloads = Path(root) / "downloads"
+        if not any(path.is_file() for path in downloads.rglob("*")):
+            cause = why_no_host_answers(builder.url_infos)
             if cause is not None:
                 raise not_fetched(name, root, cause)
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(manual_dir=manual)
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=downloads / "manual"
+            )
         )
     except (InputError, ImportError):
         raise
