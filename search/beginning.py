@@ -21,6 +21,7 @@ from search.inputs import (
     weights_hash,
     with_data_dir,
 )
+from search.leaks import refuse_copies
 from search.pareto import COSTS, objectives_of
 from search.paths import StudyPaths
 from search.records import Values
@@ -81,6 +82,8 @@ def begin(
     study = replace(study, precision=precision_of(study, paths))
     data = prepared_data(study, data_dir, say)
     check_limit(study, data)
+    if not is_recorded(paths):  # finalize would refuse the search's work
+        refuse_copies(data)
     if meanwhile is not None:
         meanwhile()
     load_keras()

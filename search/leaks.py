@@ -34,12 +34,11 @@ BATCH = 512
 def copied_test_images(data: PreparedDataset) -> dict[int, tuple[str, int]]:
     """Return test row -> (split, row) of an image with the same pixels.
 
-    Opens what may be seen, and of the test set only the hashes from its preparation.
+    Opens no images, only their hashes from the preparation.
     """
     seen: dict[bytes, tuple[str, int]] = {}
     for split in SEEN_SPLITS:
-        images, _ = data.open(split, data.task)
-        for row, digest in enumerate(digests_of(images)):
+        for row, digest in enumerate(data.digests(split)):
             seen.setdefault(digest.tobytes(), (split, row))
     test = (digest.tobytes() for digest in data.digests("test"))
     return {row: seen[digest] for row, digest in enumerate(test) if digest in seen}
@@ -64,8 +63,8 @@ def refuse_copies(data: PreparedDataset) -> list[int]:
     raise InputError(
         "test images that are not also trained on or chosen by",
         f"{len(copies)} with the same pixels as another ({'; '.join(pairs)}{more})",
-        "Remove one of each pair and search again under another --name: a score on"
-        " images that were trained on says nothing",
+        "Remove one of each pair and search again (a study that was begun needs another"
+        " --name): a score on images that were trained on says nothing",
     )
 
 

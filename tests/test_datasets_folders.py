@@ -29,7 +29,8 @@ def add_images(folder: Path, count: int, seed: int = 0, suffix: str = "png") -> 
 def add_pair(base: Path, stem: str, mask: np.ndarray) -> None:
     for name in ("images", "masks"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", mask.shape[::-1], (10, 200, 30))
+    colour = tuple(np.random.default_rng([*stem.encode()]).integers(0, 256, 3))
+    image = Image.new("RGB", mask.shape[::-1], colour)
     image.save(base / "images" / f"{stem}.jpg")
     Image.fromarray(mask).save(base / "masks" / f"{stem}.png")
 

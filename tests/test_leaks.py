@@ -1,6 +1,7 @@
 """A test image that was also trained on is found, and refused where it is a mistake."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,38 @@ def test_a_copy_in_the_test_split_is_refused_with_both_names(flowers):
     data = prepare(str(flowers), task="classification")
     with pytest.raises(InputError, match=r"test2\.png = train .*train0\.png"):
         refuse_copies(data)
+
+
+def test_search_refuses_a_leak_before_anything_is_trained(
+    flowers, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    leak(flowers)
+    assert run(["search", "--dataset", "flowers", "--hypermodel", "convnet"]) == 2
+    assert "test2.png = train" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_cut_by_seed_keeps_copies_on_one_side(flowers):
+    """Which of them is where would be luck, and finalize would refuse them."""
+    pictures = flowers / "train"
+    for name in ("rose", "tulip"):
+        for number in range(6):
+            copied = (pictures / name / f"train{number}.png").read_bytes()
+            (pictures / name / f"copy{number}.png").write_bytes(copied)
+    for seed in range(5):
+        data = prepare(str(pictures), task="classification", seed=seed)
+        assert copied_test_images(data) == {}
+        assert sum(data.sizes.values()) == 24
+        owners = [set(map(bytes, data.digests(s))) for s in data.sizes]
+        assert sum(map(len, owners)) == 12
+
+
+def test_copies_are_not_moved_between_splits_that_were_given(flowers):
+    leak(flowers)
+    shutil.rmtree(flowers / "validation")
+    data = prepare(str(flowers), task="classification")
+    assert data.sizes["test"] == 12 and len(copied_test_images(data)) == 1
 
 
 def test_copies_in_published_splits_are_counted(flowers):

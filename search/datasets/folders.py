@@ -3,7 +3,7 @@
 Classification: `DIR/<class>/*.jpg`. Segmentation: `DIR/images/*` and `DIR/masks/*.png`
 with equal stems. Either may lie below `train/`, `validation/` and `test/` (`val` and
 `valid` are understood); splits that are missing are cut by seed, classes in their
-shares: 15 % each for validation and test.
+shares: 15 % each for validation and test. Copies of an image are not cut apart.
 
 Masks are grey, palette or 1-bit: 0 is background. Where all masks of the folder
 together hold only 0 and 255, 255 is foreground; otherwise 255 is void and any other
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from search.datasets.layouts import Layout, find_layout
 from search.datasets.originals import Originals
+from search.datasets.prepared import digests_of
 from search.datasets.sources import (
     BACKGROUND,
     FOREGROUND,
@@ -29,7 +30,7 @@ from search.datasets.sources import (
     Say,
     Source,
 )
-from search.datasets.splits import cut
+from search.datasets.splits import cut_with_copies
 from search.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def find_folder(request: Request) -> Source:
     layout = find_layout(root)
     edge = request.edge(DEFAULT_EDGES[layout.task], 8, 1024)
     # Cut now, so that too few images are told before any is read.
-    splits = splits_of(layout, request.seed)
+    splits_of(layout, request.seed)
 
     def load(scratch: Path) -> Contents:
-        return load_folder(layout, splits, edge, scratch, request)
+        return load_folder(layout, edge, scratch, request)
 
     return Source(
         label=root.resolve().name,
@@ -70,29 +71,44 @@ def find_folder(request: Request) -> Source:
     )
 
 
-def splits_of(layout: Layout, seed: int) -> dict[str, NDArray[np.intp]]:
-    """Return split -> rows: those of the folder, missing ones cut from `train`."""
+def splits_of(
+    layout: Layout, seed: int, pool: "Pool | None" = None
+) -> dict[str, NDArray[np.intp]]:
+    """Return split -> rows: those of the folder, missing ones cut from `train`.
+
+    Args:
+        pool: what was read: copies of an image are not cut apart.
+    """
     names = np.array(layout.splits)
     rows = {name: np.flatnonzero(names == name) for name in SPLITS if name in names}
     missing = [name for name in SPLITS if name not in rows]
     train = rows["train"]
     labels = np.array(layout.labels or [0] * len(layout.files), np.int32)
-    parts = cut(labels[train], dict.fromkeys(missing, CUT_FRACTION), seed)
+    first = np.arange(len(train))
+    if pool is not None and missing:
+        first = first_of_copies(pool, train)
+    fractions = dict.fromkeys(missing, CUT_FRACTION)
+    parts = cut_with_copies(labels[train], first, fractions, seed)
     return rows | {name: train[part] for name, part in parts.items()}
 
 
-def load_folder(
-    layout: Layout,
-    splits: dict[str, NDArray[np.intp]],
-    edge: int,
-    scratch: Path,
-    request: Request,
-) -> Contents:
+def first_of_copies(pool: "Pool", rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return (n,) where in `rows` the first image with the pixels of each one is."""
+    where = np.arange(len(rows))
+    read = np.flatnonzero(pool.is_read[rows])
+    digests = digests_of(pool.images[row] for row in rows[read])
+    _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    where[read] = read[first[group.reshape(-1)]]
+    return where
+
+
+def load_folder(layout: Layout, edge: int, scratch: Path, request: Request) -> Contents:
     from search.datasets.pools import read_pool
 
     if layout.others:
         request.say(f"Left out {layout.others} files that are no images")
     pool = read_pool(layout.files, edge, scratch, request)
+    splits = splits_of(layout, request.seed, pool)
     splits = {split: rows[pool.is_read[rows]] for split, rows in splits.items()}
     labels = np.array(layout.labels, np.int32)
     originals = None

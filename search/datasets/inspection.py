@@ -165,8 +165,8 @@ def copies(layout: Layout, looks: Sequence[Look | None]) -> list[Problem]:
         problem("the same image in two splits", across, "Keep one: scores on a split"
                 " that was trained on are worth nothing"),
         problem("the same image in two classes", conflicting, "Remove the wrong one"),
-        problem("the same image twice", doubled, "Remove the copies; a cut by seed may"
-                " put them on both sides"),
+        problem("the same image twice", doubled, "Remove the copies; where splits are"
+                " cut, only those with equal pixels stay on one side"),
     ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A prepared data set: arrays on disk that open in milliseconds, with NumPy only."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ class PreparedDataset:
         return array
 
 
-def digests_of(images: NDArray[Any]) -> NDArray[np.uint8]:
+def digests_of(images: Iterable[NDArray[Any]]) -> NDArray[np.uint8]:
     """Return a 16-byte hash of the pixels of each image, (n, 16).
 
     By them copies are found in other splits without opening those again.

@@ -42,6 +42,22 @@ def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Row
     return {name: np.sort(np.concatenate(rows)) for name, rows in parts.items()}
 
 
+def cut_with_copies(
+    labels: Labels, first: Rows, fractions: dict[str, float], seed: int
+) -> dict[str, Rows]:
+    """Cut rows as `cut` does; copies go where the first of them goes.
+
+    Args:
+        first: (n,) the first row with the pixels of each row.
+    """
+    firsts = np.flatnonzero(first == np.arange(len(first)))
+    parts = cut(labels[firsts], fractions, seed)
+    return {
+        name: np.flatnonzero(np.isin(first, firsts[rows]))
+        for name, rows in parts.items()
+    }
+
+
 def limited(labels: Labels, limit: int, seed: int) -> Rows:
     """Draw `limit` rows, classes in their shares and each at least once.
 
