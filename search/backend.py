@@ -11,7 +11,7 @@ from search.preloading import UNUSED, hidden
 
 
 def load_keras() -> None:
-    """Import Keras; what C++ prints meanwhile is shown on failure only.
+    """Import Keras; what C++ prints meanwhile is shown where that fails.
 
     TensorFlow 2.21 notes a missing GPU on the error stream before any setting of its
     log level takes effect. A user's program gets all of Keras, the command line what it
@@ -38,7 +38,7 @@ def load_keras() -> None:
                 str(error),
                 "Install tensorflow, or install jax and set KERAS_BACKEND=jax",
             ) from error
-        except BaseException:
+        except Exception:
             notes.seek(0)
             os.write(stderr, notes.read())
             raise
