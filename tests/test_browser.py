@@ -108,6 +108,20 @@ def test_pointing_at_a_trial_tells_its_values(
     assert "trial 00" in told and "· val_accuracy 0." in told and "parameters" in told
 
 
+def test_costs_are_labelled_short(browser: Browser, page: str) -> None:
+    browser.open(page, 1440, 900)
+    words = browser.run(
+        """
+        const figure = [...document.querySelectorAll('figure')].find(
+            (one) => one.innerText.startsWith('Score against parameters'));
+        const chart = echarts.getInstanceByDom(figure.querySelector('.chart'));
+        return chart.getZr().storage.getDisplayList(true)
+            .map((mark) => mark.style.text).filter(Boolean);
+        """
+    )
+    assert "1 M" in words and not any("000" in word for word in words)
+
+
 def test_on_paper_and_without_scripts_the_drawn_figures_stand(
     browser: Browser, page: str
 ) -> None:

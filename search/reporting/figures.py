@@ -194,7 +194,7 @@ def finalists_picture(records: StudyRecords) -> Picture:
             whole_numbers(axes.xaxis)
             axes.set_xlabel("epoch")
             axes.set_ylabel(records.metric)
-            axes.legend(loc="lower right", handlelength=1.2)
+            axes.legend(loc="best", handlelength=1.2)
 
         return draw
 

@@ -23,6 +23,14 @@ document.querySelectorAll("table.sortable").forEach((table) => {
   });
 });
 
+// 10 M and not 10,000,000, as in the drawn figures.
+function shortNumber(value) {
+  const prefixes = ["", " k", " M", " G", " T"];
+  const thousands = Math.floor(Math.log10(value) / 3 + 1e-9);
+  const order = Math.min(Math.max(thousands, 0), prefixes.length - 1);
+  return value / 1000 ** order + prefixes[order];
+}
+
 // A figure becomes one to point at; the drawn one stays for print and without scripts.
 document.querySelectorAll(".chart-frame").forEach((frame) => {
   const option = JSON.parse(frame.querySelector("script").textContent);
@@ -34,6 +42,7 @@ document.querySelectorAll(".chart-frame").forEach((frame) => {
         axis.words.find(([height]) => Math.abs(height - value) < 1e-6)?.[1] ?? "",
     };
   });
+  if (option.xAxis?.type === "log") option.xAxis.axisLabel.formatter = shortNumber;
   frame.hidden = false;
   const chart = echarts.init(frame.querySelector(".chart"), null, { renderer: "svg" });
   chart.setOption(option);
