@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from search.errors import InputError
-from search.files import write_json
+from search.files import read_json, write_json
 from search.paths import StudyPaths, study_paths
 from search.records import (
     BestSingle,
@@ -502,6 +502,25 @@ def test_segmentation_speaks_of_a_threshold(tmp_path: Path) -> None:
     assert "Threshold, which makes a pixel foreground" in page
     assert "test dice of 0.8977 (n = 1,000 images)" in page
     assert "Temperature, which divides the logits" in page
+
+
+def test_what_painting_all_pixels_alike_scores_is_told_once(tmp_path: Path) -> None:
+    """It is the same for every model: no row of a comparison."""
+    paths = write_study(tmp_path, "segmentation", trials=8, seeds=1, knobs=FEW)
+    report([paths])
+    assert "Without a network" not in read_page(paths).words()
+    record = read_json(paths.ensemble)
+    alike = {"all_foreground_dice": 0.4567, "all_foreground_iou": 0.2959}
+    more = {"all_background_pixel_accuracy": 0.7012, "original_all_foreground_dice": 1}
+    record["test"] |= alike | more
+    write_json(paths.ensemble, record)
+    report([paths])
+    page = read_page(paths).words()
+    assert (
+        "Without a network, on test: all pixels foreground, dice 0.4567 and iou 0.2959;"
+        " all pixels background, pixel accuracy 0.7012." in page
+    )
+    assert "all_foreground" not in page
 
 
 def test_a_figure_that_is_not_made_any_more_is_removed(tmp_path: Path) -> None:

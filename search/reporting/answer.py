@@ -13,7 +13,7 @@ from search.reporting.blocks import (
     Tiles,
 )
 from search.reporting.comparisons import origin_of
-from search.reporting.final_sections import scores_table
+from search.reporting.final_sections import scores_table, without_network
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
 from search.wording import counted
@@ -31,7 +31,10 @@ def answer_section(records: StudyRecords) -> Section:
     blocks += [Points(verdicts)] if verdicts else []
     ensemble = records.ensemble
     if ensemble is not None:
-        blocks += [scores_table(ensemble), Text(caveat(records), "note")]
+        blocks.append(scores_table(ensemble))
+        painted = without_network(ensemble)
+        blocks += [Text(painted, "note")] if painted else []
+        blocks.append(Text(caveat(records), "note"))
     return Section("answer", "The answer", blocks)
 
 

@@ -1,5 +1,6 @@
 """What finalize measured beside the scores: intervals, calibration, TTA, errors."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ from search.reporting.error_figures import (
 from search.reporting.records import StudyRecords
 
 LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
+# Metrics of all pixels painted alike: the same for every model.
+WITHOUT_NETWORK = re.compile("all_(?P<as>foreground|background)_(?P<metric>.+)")
 MARK = "↓ lower is better; the others: higher is better."
 PAIRS_SHOWN = 10
 CLASSES_SHOWN = 10
@@ -50,9 +53,11 @@ def bounded_cell(value: float | None, interval: Sequence[float] | None) -> Cell:
 def scores_table(ensemble: Ensemble) -> Table:
     """Return a row a metric: both models on validation and test, their difference."""
     single, intervals = ensemble.best_single, ensemble.intervals
-    names = list(dict.fromkeys([*ensemble.validation, *ensemble.test]))
+    names = dict.fromkeys([*ensemble.validation, *ensemble.test])
     rows = []
     for name in names:
+        if WITHOUT_NETWORK.search(name):
+            continue
         difference = intervals.get("difference", {}).get(name)
         cells = [words(marked(name))]
         for model, scored in (("ensemble", ensemble), ("best_single", single)):
@@ -75,6 +80,18 @@ def scores_table(ensemble: Ensemble) -> Table:
             " same for both models."
         )
     return Table(columns(["metric"], heads), rows, caption)
+
+
+def without_network(ensemble: Ensemble) -> str:
+    """Return what painting all pixels alike would score; nothing of classification."""
+    scores: dict[str, list[str]] = {}
+    for name, value in ensemble.test.items():
+        painted = WITHOUT_NETWORK.match(name)
+        if painted:
+            metric = f"{painted['metric'].replace('_', ' ')} {shown(value)}"
+            scores.setdefault(painted["as"], []).append(metric)
+    told = [f"all pixels {w}, {' and '.join(each)}" for w, each in scores.items()]
+    return f"Without a network, on test: {'; '.join(told)}." if told else ""
 
 
 def calibration_blocks(ensemble: Ensemble) -> list[Block]:
