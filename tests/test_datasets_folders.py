@@ -176,7 +176,7 @@ def test_damaged_files_are_named_and_can_be_skipped(pets: Path) -> None:
     assert [item["file"] for item in prepared.skipped] == ["cat/03.png", "dog/04.JPG"]
     assert "empty" in prepared.skipped[0]["reason"]
     assert sum(prepared.sizes.values()) == 28
-    assert "Left out 2 files that cannot be read" in lines
+    assert "Left out 2 files: cannot be read" in lines
 
 
 def test_skipping_moves_no_other_image_to_another_split(pets: Path) -> None:
@@ -195,7 +195,7 @@ def test_other_files_are_left_out_and_counted(pets: Path) -> None:
     lines: list[str] = []
     prepared = prepare(str(pets), task=None, say=lines.append)
     assert prepared.class_names == ["cat", "dog"]
-    assert "Left out 1 files that are no images" in lines
+    assert "Left out 1 file: no image" in lines
 
 
 def test_the_task_must_fit_the_layout(pets: Path, cells: Path) -> None:

@@ -32,6 +32,7 @@ from search.datasets.sources import (
 )
 from search.datasets.splits import cut_with_copies
 from search.errors import InputError
+from search.wording import counted
 
 if TYPE_CHECKING:
     from search.datasets.pools import Pool  # imports Pillow: only to prepare
@@ -106,7 +107,7 @@ def load_folder(layout: Layout, edge: int, scratch: Path, request: Request) -> C
     from search.datasets.pools import read_pool
 
     if layout.others:
-        request.say(f"Left out {layout.others} files that are no images")
+        request.say(f"Left out {counted(layout.others, 'file')}: no image")
     pool = read_pool(layout.files, edge, scratch, request)
     splits = splits_of(layout, request.seed, pool)
     splits = {split: rows[pool.is_read[rows]] for split, rows in splits.items()}

@@ -15,6 +15,7 @@ from search.datasets.originals import PackedMask
 from search.datasets.sources import ImageFile, Request, Say
 from search.datasets.store import CHUNK, new_array
 from search.errors import InputError
+from search.wording import counted
 
 SECONDS_BETWEEN_LINES = 5
 
@@ -73,7 +74,7 @@ def read_pool(
         for row, error in errors.items()
     ]
     if skipped:
-        request.say(f"Left out {len(skipped)} files that cannot be read")
+        request.say(f"Left out {counted(len(skipped), 'file')}: cannot be read")
     is_read = np.ones(len(files), bool)
     is_read[list(errors)] = False
     return Pool(images, masks, values, is_read, skipped, originals)
