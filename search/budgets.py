@@ -1,12 +1,17 @@
 """What a search has spent, what it and finalize will need: functions of the records."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from search.paths import StudyPaths
 from search.records import Trial, ranked
+from search.state import read_state
 from search.studies import Study
+
+MOST_RESERVED = 0.5
 
 
 @dataclass
@@ -38,23 +43,59 @@ class WallTime:
         return statistics.median(self.overheads) if self.overheads else 0.0
 
 
-def finalize_seconds(
+def finalist_seconds(trial: Trial, done: int, epochs: int, overhead: float) -> float:
+    """Predict what one finalist takes: trained to its end, it predicts twice.
+
+    An epoch stands for the predictions.
+
+    Args:
+        trial: whose configuration it has.
+        done: epochs it need not train, of `epochs`.
+        overhead: of an order beyond its epochs, in seconds.
+    """
+    return 3 * overhead + (epochs - done + 1) * trial.seconds / max(1, trial.epochs)
+
+
+def seconds_together(each: Sequence[float], workers: int) -> float:
+    """Return what trainings of so many seconds take on so many workers."""
+    return max(max(each, default=0.0), sum(each) / max(1, workers))
+
+
+def affordable(each: Sequence[float], workers: int, seconds: float) -> int:
+    """Return how many trainings, the first ones of `each`, fit into `seconds`."""
+    counts = range(len(each), 0, -1)
+    fits = (n for n in counts if seconds_together(each[:n], workers) <= seconds)
+    return next(fits, 0)
+
+
+def reserved_seconds(
     trials: Sequence[Trial], study: Study, top: int, workers: int, overhead: float
 ) -> float:
-    """Predict what finalize needs for the `top` trials, which it continues.
+    """Return what a search keeps of its budget to train the `top` trials to their end.
 
-    Each is trained to its end and predicts twice; an epoch stands for the predictions.
+    At most half the budget: fewer are trained where it is short.
 
     Args:
         overhead: of an order beyond its epochs, in seconds.
     """
-    best = ranked(trials, study.direction)[:top]
     each = [
-        3 * overhead
-        + (study.epochs - trial.epochs + 1) * trial.seconds / max(1, trial.epochs)
-        for trial in best
+        finalist_seconds(trial, trial.epochs, study.epochs, overhead)
+        for trial in ranked(trials, study.direction)[:top]
     ]
-    return max(max(each, default=0.0), sum(each) / max(1, workers))
+    most = MOST_RESERVED * (study.budget_seconds or math.inf)
+    return seconds_together(each[: affordable(each, workers, most)], workers)
+
+
+def seconds_left(paths: StudyPaths, limit: float | None) -> float | None:
+    """Return what a search has left of its budget, None where it had none."""
+    state, _ = read_state(paths)
+    return None if limit is None or state is None else max(0.0, limit - state.seconds)
+
+
+def mean_overhead(trials: Sequence[Trial], seconds: float, workers: int) -> float:
+    """Return what a trial of a search of so many seconds took beyond its epochs."""
+    trained = sum(trial.seconds for trial in trials)
+    return max(0.0, seconds * max(1, workers) - trained) / max(1, len(trials))
 
 
 def epochs_ordered(trials: Sequence[Trial], running: dict[str, int]) -> int:

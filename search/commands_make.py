@@ -94,6 +94,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
+    from search.budgets import seconds_left
     from search.cluster.connection import chosen_cluster
     from search.crew import parse_count
     from search.finalize import finalize as run_finalize
@@ -174,6 +175,7 @@ def search(
             workers=None if count == "auto" else count,
             cluster=cluster,
             data_dir=data_dir,
+            seconds=seconds_left(paths, chosen.budget_seconds),
             console=console,
         )
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from search.backend import load_keras
+from search.budgets import affordable, finalist_seconds, mean_overhead
 from search.cluster.connection import RayOptions
 from search.datasets import PreparedDataset
 from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.final_records import write_final_records
-from search.finalists import choose
+from search.finalists import Member, choose
 from search.finalizing import Finalizing, Options
 from search.inputs import only_driver, prepared_data
 from search.leaks import refuse_copies
@@ -25,9 +26,11 @@ from search.live import duration, shown
 from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
-from search.sealing import already_scored
-from search.studies import open_study, read_study
+from search.sealing import already_scored, asked_before
+from search.state import read_state
+from search.studies import Study, open_study, read_study
 from search.tta import check_kinds
+from search.wording import counted
 
 
 def finalize(
@@ -42,6 +45,7 @@ def finalize(
     cluster: RayOptions | None = None,
     data_dir: Path | None = None,
     again: bool = False,
+    seconds: float | None = None,
     console: Console | None = None,
 ) -> Ensemble:
     """Retrain the `top` configurations × `seeds`, and combine them.
@@ -55,6 +59,8 @@ def finalize(
         distill: train one student on the ensemble's outputs.
         cluster: train on a Ray cluster instead of this machine.
         again: look at the test set once more, with other choices.
+        seconds: train only the finalists that are trained in so long, at the pace of
+            the search; where there are none, the search's checkpoints are combined.
 
     Raises:
         InputError: nothing to finalize, test images were trained on, or the test set
@@ -77,11 +83,21 @@ def finalize(
             f"none in {paths.trials}",
             f"Run `vision-tuner search {study.name}` first",
         )
+    crew = Workers(workers, cluster=cluster)
+    count = len(finalists)
+    if seconds is not None:
+        seen = None if again else asked_before(paths)
+        finalists = in_time(finalists, trials, study, paths, crew, seconds, seen)
     asked = [member.member_id for member in finalists]
     if already_scored(paths, asked, options.recorded(), again):
         console.print("These finalists were scored before; the record is unchanged.")
         return recorded_ensemble(paths)
-    crew = Workers(workers, cluster=cluster)
+    if len(finalists) < count:
+        console.print(
+            f"The budget has time to train {len(finalists) or 'none'} of"
+            f" {counted(count, 'finalist')} to the end; the search's own checkpoints"
+            " are there as well"
+        )
     crew.number()  # an unreachable cluster is told before any work
     crew.expect()
     data = prepared_data(study, data_dir, say=console.print)
@@ -101,6 +117,33 @@ def finalize(
             executor.close()
     console.print(f"finalized in {duration(time.monotonic() - started)}")
     return ensemble
+
+
+def in_time(
+    finalists: list[Member],
+    trials: Sequence[Trial],
+    study: Study,
+    paths: StudyPaths,
+    crew: Workers,
+    seconds: float,
+    seen: set[str] | None,
+) -> list[Member]:
+    """Return the first finalists that can be trained in `seconds`.
+
+    Args:
+        seen: the finalists the test set was read for, if any: the same again.
+    """
+    if seen is not None and seen <= {member.member_id for member in finalists}:
+        return [member for member in finalists if member.member_id in seen]
+    state, workers = read_state(paths)[0], crew.number()
+    overhead = mean_overhead(trials, state.seconds, workers) if state else 0.0
+    known = {trial.trial_id: trial for trial in trials}
+    each = []
+    for member in finalists:
+        trial = known[member.trial_id]
+        done = trial.epochs if member.seed == trial.seed else 0
+        each.append(finalist_seconds(trial, done, study.epochs, overhead))
+    return finalists[: affordable(each, workers, seconds)]
 
 
 def recorded_ensemble(paths: StudyPaths) -> Ensemble:

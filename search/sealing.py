@@ -86,6 +86,12 @@ def already_scored(
     return record is not None and record.look == len(entries)
 
 
+def asked_before(paths: StudyPaths) -> set[str] | None:
+    """Return the finalists the test set was read for last, None where it was not."""
+    entries = ledger(paths)
+    return set(entries[-1]["asked"]) if entries else None
+
+
 def named(ids: set[str]) -> str:
     """Return a few of some ids."""
     few = sorted(ids)[:5]

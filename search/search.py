@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from search.beginning import Beginning, begin
-from search.budgets import WallTime, finalize_seconds
+from search.budgets import WallTime, reserved_seconds
 from search.cluster.connection import RayOptions
 from search.crew import Auto, images_of_a_trial, settled_crew
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
@@ -63,7 +63,8 @@ def search(
         worker_memory: bytes a process may hold; None = its share of the machine.
         cluster: train on a Ray cluster instead of this machine; `workers` = None is
             then as many as it holds.
-        finalize_top: keep so much of the budget that as many finalists can be trained.
+        finalize_top: keep so much of the budget, up to half of it, that as many
+            finalists can be trained.
 
     Returns:
         The trials, as in trials.json.
@@ -105,7 +106,7 @@ def search(
                 executor=make_executor(crew, paths.worker_logs, view.notice),
                 watcher=Watchers([view, events]),
                 wall=wall,
-                reserve=lambda trials: finalize_seconds(
+                reserve=lambda trials: reserved_seconds(
                     trials, study, finalize_top, crew.number(), wall.overhead()
                 ),
             )

@@ -1,10 +1,17 @@
 """Decisions about workers, memory, checkpoints and budgets, as pure functions."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
-from search.budgets import WallTime, epochs_ordered, finalize_seconds
+from search.budgets import (
+    WallTime,
+    affordable,
+    epochs_ordered,
+    finalist_seconds,
+    reserved_seconds,
+)
 from search.devices import device_share
 from search.errors import InputError
 from search.inputs import parse_size
@@ -126,7 +133,7 @@ def test_a_budget_counts_the_time_of_earlier_runs() -> None:
     assert WallTime().left() is None
 
 
-def test_finalize_needs_the_rest_of_the_best_trials_on_the_workers_there_are() -> None:
+def test_a_search_keeps_the_time_to_train_the_best_to_their_end() -> None:
     study = Study("s", "classification", "shapes", "convnet", epochs=9)
     trials = [
         Trial("0000", "COMPLETED", 0.9, epochs=9, seconds=90),
@@ -135,9 +142,23 @@ def test_finalize_needs_the_rest_of_the_best_trials_on_the_workers_there_are() -
         Trial("0003", "PAUSED", 0.1, epochs=1, seconds=1000),
     ]
     # 1 and 7 epochs of 10 s, and three starts of a worker for each.
-    assert finalize_seconds(trials, study, 2, 1, overhead=1) == 80 + 6
-    assert finalize_seconds(trials, study, 2, 2, overhead=1) == 70 + 3
-    assert finalize_seconds([], study, 2, 2, overhead=1) == 0
+    assert reserved_seconds(trials, study, 2, 1, overhead=1) == 80 + 6
+    assert reserved_seconds(trials, study, 2, 2, overhead=1) == 70 + 3
+    assert reserved_seconds([], study, 2, 2, overhead=1) == 0
+    # Half the budget at most: of one, or of none where that is short.
+    for budget, share in ((172, 86), (170, 10 + 3), (20, 0)):
+        short = replace(study, budget_seconds=budget)
+        assert reserved_seconds(trials, short, 2, 1, overhead=1) == share
+
+
+def test_as_many_finalists_are_trained_as_there_is_time_for() -> None:
+    trial = Trial("0000", "PAUSED", 0.8, epochs=3, seconds=30)
+    assert finalist_seconds(trial, 3, 9, overhead=1) == 70 + 3
+    assert finalist_seconds(trial, 0, 9, overhead=1) == 100 + 3
+    each = [70.0, 10.0, 40.0]
+    assert [affordable(each, 1, s) for s in (120, 119, 70, 69)] == [3, 2, 1, 0]
+    assert [affordable(each, 2, s) for s in (70, 69)] == [3, 0]
+    assert affordable([], 2, 10.0) == 0
 
 
 def test_epochs_under_way_are_counted_as_spent() -> None:

@@ -1,0 +1,62 @@
+"""A budget that finalize is part of: what it has no time for is not trained."""
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from search.finalize import finalize
+from search.paths import StudyPaths
+from search.records import Finalist, read_records
+from search.search import search
+from search.studies import ready_made
+
+STUDY = replace(
+    ready_made("shapes-convnet"),
+    name="short",
+    tuner="random",
+    trials=2,
+    epochs=4,
+    total_epochs=4,
+    limit_train=64,
+    fixed={
+        "stages": 2,
+        "blocks_per_stage": 1,
+        "base_filters": 16,
+        "residual": False,
+        "batch_size": 16,
+        "weight_averaging": False,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
+    folder = tmp_path_factory.mktemp("short")
+    paths = StudyPaths(folder / "results", folder / "logs", STUDY.name)
+    assert [trial.epochs for trial in search(STUDY, paths, workers=0)] == [4]
+    larger = replace(STUDY, total_epochs=8)
+    assert len(search(larger, paths, workers=0)) == 2
+    return paths
+
+
+def test_without_time_the_checkpoints_of_the_search_are_combined(
+    paths: StudyPaths,
+) -> None:
+    console = Console(width=200, record=True)
+    record = finalize(paths, workers=0, seconds=0.0, console=console)
+    assert "time to train none of 2 finalists" in console.export_text()
+    assert {entry["kind"] for entry in record.library} == {"trial"}
+    assert read_records(paths.finalists, Finalist) == []
+    assert 0 <= record.test["accuracy"] <= 1
+    # The same command again prints the record, however much time there is now.
+    again = Console(width=200, record=True)
+    assert finalize(paths, workers=0, seconds=1e6, console=again) == record
+    assert "scored before" in again.export_text()
+    assert "none of" not in again.export_text()
+
+
+def test_with_time_all_finalists_are_trained(paths: StudyPaths) -> None:
+    record = finalize(paths, workers=0, seconds=1e6, again=True)
+    assert len(read_records(paths.finalists, Finalist)) == 2
+    assert record.look == 2
