@@ -18,7 +18,7 @@ from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
 from search.files import remove_leftovers, write_text
-from search.finalists import recorded_members, recorded_order
+from search.finalists import exported_members, recorded_members, recorded_order
 from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model
 from search.inputs import only_driver
@@ -166,13 +166,10 @@ def load_trained(
     from search.predictions import load_best
 
     data = prepared_data(study, data_dir)
-    members = recorded_members(record, read_records(paths.finalists, Finalist))
-    wanted = {*record.members, record.best_single.member}
-    if record.student:
-        wanted.add(record.student["member_id"])
+    wanted = exported_members(record, read_records(paths.finalists, Finalist))
     models = {
-        key: load_best(recorded_order(study, paths, data.folder, members[key], record))
-        for key in wanted
+        key: load_best(recorded_order(study, paths, data.folder, member, record))
+        for key, member in wanted.items()
     }
     return models, data
 

@@ -246,6 +246,17 @@ def recorded_members(
     return members
 
 
+def exported_members(
+    record: Ensemble, finalists: Sequence[Finalist]
+) -> dict[str, Member]:
+    """Return the members whose weights an export holds; the student comes last."""
+    members = recorded_members(record, finalists)
+    wanted = dict.fromkeys([*record.members, record.best_single.member])
+    if record.student:
+        wanted[record.student["member_id"]] = None
+    return {key: members[key] for key in wanted}
+
+
 def member_of(entry: dict[str, Any]) -> Member:
     """Return a member from its entry in ensemble.json."""
     fields = ("member_id", "kind", "trial_id", "seed", "values")

@@ -17,6 +17,7 @@ from search.cluster.connection import RayOptions
 from search.datasets import PreparedDataset
 from search.errors import InputError
 from search.executors import Workers, make_executor
+from search.files import remove_leftovers
 from search.final_records import write_final_records
 from search.finalists import Member, choose
 from search.finalizing import Finalizing, Options
@@ -26,6 +27,7 @@ from search.live import duration, shown
 from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
+from search.restoring import histories_of, lost_members, restore
 from search.sealing import already_scored, asked_before
 from search.state import read_state
 from search.studies import Study, open_study, read_study
@@ -89,10 +91,15 @@ def finalize(
         seen = None if again else asked_before(paths)
         finalists = in_time(finalists, trials, study, paths, crew, seconds, seen)
     asked = [member.member_id for member in finalists]
+    lost: list[Member] = []
     if already_scored(paths, asked, options.recorded(), again):
         console.print("These finalists were scored before; the record is unchanged.")
-        return recorded_ensemble(paths)
-    if len(finalists) < count:
+        lost = lost_members(paths, *recorded(paths))
+        if not lost:
+            return recorded(paths)[0]
+        networks = counted(len(lost), "network")
+        console.print(f"The weights of {networks} are gone: trained again")
+    elif len(finalists) < count:
         console.print(
             f"The budget has time to train {len(finalists) or 'none'} of"
             f" {counted(count, 'finalist')} to the end; the search's own checkpoints"
@@ -104,6 +111,7 @@ def finalize(
     refuse_other_data(paths, data)
     copies = refuse_copies(data)
     with only_driver(paths):
+        remove_leftovers(paths.folder)
         started = time.monotonic()
         if workers == 0:
             load_keras()
@@ -112,7 +120,12 @@ def finalize(
             run = Finalizing(
                 study, paths, data, executor, console, options, copies, again
             )
-            ensemble = write_final_records(run, run.choose(finalists, trials))
+            if lost:
+                ensemble, on_record = recorded(paths)
+                curves = histories_of(lost, on_record, trials)
+                restore(run, ensemble, lost, curves)
+            else:
+                ensemble = write_final_records(run, run.choose(finalists, trials))
         finally:
             executor.close()
     console.print(f"finalized in {duration(time.monotonic() - started)}")
@@ -146,11 +159,11 @@ def in_time(
     return finalists[: affordable(each, workers, seconds)]
 
 
-def recorded_ensemble(paths: StudyPaths) -> Ensemble:
-    """Return the ensemble on record."""
+def recorded(paths: StudyPaths) -> tuple[Ensemble, list[Finalist]]:
+    """Return the ensemble and the finalists on record."""
     record = read_ensemble(paths.ensemble)
     assert record is not None, "the lock has seen it"
-    return record
+    return record, read_records(paths.finalists, Finalist)
 
 
 def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from search.checkpoints import BEST, load_variables
+from search.checkpoints import BEST, damage, load_variables
 from search.datasets import open_prepared
 from search.errors import InputError
 from search.files import write_array
@@ -23,13 +23,14 @@ def load_best(order: Order) -> Any:
     """Return the trained network of an order, with the weights of its best epoch.
 
     Raises:
-        InputError: there are no such weights.
+        InputError: there are no such weights, or they are damaged.
     """
     path = Path(order.folder) / BEST
-    if not path.exists():
+    reason = damage(path)
+    if reason is not None:
         raise InputError(
             f"trained weights in {path}",
-            "no such file",
+            "no such file" if reason == "missing" else reason,
             "Run the same finalize command again: it trains what is missing",
         )
     study = Study(**order.study)

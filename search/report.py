@@ -165,10 +165,10 @@ def remove_old_figures(folder: Path, written: Sequence[Path]) -> None:
 def print_verification(found: dict[str, Verification], console: Console) -> None:
     """Say what was recomputed, what could not be, and what differs."""
     for study, result in found.items():
-        counts = [f"{count:,} {kind}" for kind, count in result.checked.items()]
+        counts = [f"{kind} {count:,}" for kind, count in result.checked.items()]
         words = ", ".join(counts) or "nothing recorded"
         mark = f"{len(result.findings)} differ" if result.findings else "all agree"
-        console.print(f"[bold]{study}[/bold]: {mark}; recomputed {words}")
+        console.print(f"[bold]{study}[/bold]: {mark}; recomputed: {words}")
         for item in result.findings:
             text = f"  {item.what}: {item.recorded} on record, {item.recomputed} found"
             console.print(text, style="red", highlight=False, markup=False)

@@ -33,13 +33,21 @@ def digest(choices: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest_on_disk(paths: StudyPaths) -> str | None:
+    """Return the sha256 of choices.json, None where it is damaged."""
+    try:
+        return digest(read_json(paths.choices))
+    except ValueError:
+        return None
+
+
 def check_seal(paths: StudyPaths) -> None:
     """Raise InputError where choices.json was changed since the test set was read."""
     entries = ledger(paths)
     sealed = entries[-1].get("choices") if entries else None
     if sealed is None or not paths.choices.exists():
         return
-    if digest(read_json(paths.choices)) != sealed:
+    if digest_on_disk(paths) != sealed:
         raise InputError(
             f"{paths.choices} as it was sealed before the test set was read"
             f" (sha256 {sealed[:12]}…)",

@@ -19,11 +19,10 @@ from search.comparisons import (
     differences_of,
     verdicts_of,
 )
-from search.files import read_json
 from search.paths import StudyPaths
 from search.records import Trial, best_epoch_of
 from search.reporting.records import StudyRecords
-from search.sealing import digest
+from search.sealing import digest_on_disk
 
 # JSON keeps every digit; sums may be taken in another order.
 TOLERANCE = 1e-6
@@ -175,8 +174,8 @@ def check_seal(found: Verification, records: StudyRecords, paths: StudyPaths) ->
     sealed = records.looks[-1].get("choices") if records.looks else None
     if sealed is None or not paths.choices.exists():
         return
-    mark = digest(read_json(paths.choices))
-    found.compare("the seal of the choices", "sha256 of choices.json", sealed, mark)
+    mark = digest_on_disk(paths)
+    found.compare("seals of the choices", "sha256 of choices.json", sealed, mark)
 
 
 def compare_metrics(

@@ -1,8 +1,10 @@
 """Recompute test and validation scores from predictions and targets on this machine."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search.blending import Calibrated, Judge, Predictions
 from search.datasets.prepared import INDEX, PreparedDataset, open_prepared
@@ -103,11 +105,21 @@ def stored(
     for member in members:
         folders = [paths.finalist(member), paths.trial(trials.get(member, member))]
         files = [folder / f"{split}.npy" for folder in folders]
-        file = next((file for file in files if file.exists()), None)
-        if file is None:
+        arrays = filter(lambda array: array is not None, map(opened, files))
+        array = next(arrays, None)
+        if array is None:
             return None
-        found[member] = np.load(file, mmap_mode="r", allow_pickle=False)
+        found[member] = array
     return found
+
+
+def opened(file: Path) -> NDArray[Any] | None:
+    """Open an array, or return None where there is none, or a damaged one."""
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array
 
 
 def recorded_data(records: StudyRecords) -> PreparedDataset | None:
