@@ -15,6 +15,10 @@ class InputError(Exception):
         super().__init__(f"Expected {expected}. Received: {received}. {remedy}.")
 
 
+class LostDataError(InputError):
+    """A prepared data set is gone or damaged; the next search prepares it again."""
+
+
 class InfeasibleError(Exception):
     """A configuration that cannot be trained by construction (too large, say)."""
 

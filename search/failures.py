@@ -6,7 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.checkpoints import standing_in
-from search.errors import InfeasibleError, NotFiniteError, OutOfTimeError, StorageError
+from search.errors import (
+    InfeasibleError,
+    LostDataError,
+    NotFiniteError,
+    OutOfTimeError,
+    StorageError,
+)
 from search.orders import Order, Outcome
 from search.records import State
 from search.room import STORAGE_FAILS
@@ -65,6 +71,7 @@ def failure_kind(error: BaseException) -> str:
         FloatingPointError: NOT_FINITE,
         OutOfTimeError: TIMEOUT,
         StorageError: STORAGE,
+        LostDataError: STORAGE,
     }
     for kind, name in known.items():
         if isinstance(error, kind):

@@ -138,7 +138,16 @@ def begun(wanted: Wanted) -> bool:
 
 
 def is_under_way(wanted: Wanted) -> bool:
-    return all((wanted.unfinished / f"{name}.npy").exists() for name in wanted.arrays)
+    """Return whether the files of a set are there, and none was cut.
+
+    To write into, NumPy would lengthen one with zeros, where chunks were done.
+    """
+    try:
+        for name in wanted.arrays:
+            np.load(wanted.unfinished / f"{name}.npy", mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return True
 
 
 def reserve(path: Path, shape: Shape, dtype: str) -> None:

@@ -120,7 +120,8 @@ def quantised_to(
     """
 
     def write(model: Any, path: Path, calibration: Calibration) -> Quantisation:
-        with tempfile.TemporaryDirectory() as folder:
+        # Beside the file: what a killed export leaves there is removed by the next.
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             float32 = Path(folder) / "float32.tflite"
             export_with_keras(model, float32, "litert")
             rounded = quantise(float32.read_bytes(), calibration, activation_bits)

@@ -78,10 +78,10 @@ def measure(
     train(chunk)  # where there is one more shape to trace
     compiling = time.perf_counter() - began
     report(Progress(order.order_id, 1, compiling, {}))
-    ended, images = [time.time()], [0]
+    ended, images = [time.monotonic()], [0]
     while len(ended) == 1 or not (is_stopped() or ended[-1] - ended[0] >= MOST_SECONDS):
         train(chunk)
-        ended.append(time.time())
+        ended.append(time.monotonic())
         images.append(chunk)
     each = (ended[-1] - ended[0]) / sum(images)
     return Outcome(

@@ -317,15 +317,18 @@ def keep_epoch(
     folder, weights = Path(order.folder), len(model.variables)
     copied = begin_copy(all_variables(model))
 
-    def write(what: Callable[[], object]) -> None:
+    def write(what: Callable[[], object], where: Path) -> None:
         check_lease(order)
-        when_there_is_room(what, folder, link.pulse, link.is_stopped)
+        when_there_is_room(what, where, link.pulse, link.is_stopped)
 
     def write_all() -> None:
         resources = resources_of(images, progress.seconds)
         values = copied()
-        write(lambda: save_epoch(folder, values, weights, standing))
-        write(lambda: events.write_epoch(standing.epochs, progress.logs, resources))
+        write(lambda: save_epoch(folder, values, weights, standing), folder)
+        write(
+            lambda: events.write_epoch(standing.epochs, progress.logs, resources),
+            Path(order.logs or folder),
+        )
 
     aside.begin(write_all, partial(link.report, progress))
 

@@ -20,7 +20,13 @@ from search.accumulation import (
 )
 from search.checkpoints import LAST, find_checkpoint, read_standing
 from search.datasets import PreparedDataset, prepare
-from search.errors import InfeasibleError, NotFiniteError, OutOfTimeError, StorageError
+from search.errors import (
+    InfeasibleError,
+    LostDataError,
+    NotFiniteError,
+    OutOfTimeError,
+    StorageError,
+)
 from search.failures import failure_kind, is_device_full, is_host_full
 from search.feeds import Fit
 from search.orders import Order
@@ -175,6 +181,7 @@ def test_failures_are_told_apart_by_class_and_message() -> None:
         (InfeasibleError("large"), "infeasible"),
         (OSError(errno.ENOSPC, "No space left on device"), "storage"),
         (StorageError("no"), "storage"),
+        (LostDataError("data", "none", "Prepare them"), "storage"),
         (FileNotFoundError(errno.ENOENT, "no such file"), "bug"),
         (ZeroDivisionError("division by zero"), "bug"),
         (RuntimeError("the device was out"), "bug"),
@@ -182,6 +189,18 @@ def test_failures_are_told_apart_by_class_and_message() -> None:
     for error, kind in expected:
         assert failure_kind(error) == kind, error
     assert not is_device_full(host) and is_host_full(host)
+
+
+def test_a_trial_whose_data_are_gone_pauses_and_goes_on_once_they_are_back(
+    data: PreparedDataset, tmp_path: Path
+) -> None:
+    asked = replace(order(data, tmp_path, epochs=1), data_folder=str(tmp_path / "no"))
+    outcome = run_order(asked, ignore, never)
+    assert (outcome.state, outcome.failure) == ("PAUSED", "storage")
+    assert "The same command prepares it again" in (outcome.message or "")
+    assert (
+        run_order(order(data, tmp_path, epochs=1), ignore, never).state == "COMPLETED"
+    )
 
 
 def test_a_trial_ends_at_its_time_over_all_its_lives(

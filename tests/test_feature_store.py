@@ -80,6 +80,21 @@ def test_a_set_appears_whole_and_what_a_killed_process_did_is_kept() -> None:
     np.testing.assert_array_equal(arrays["f0"], np.arange(ROWS) ** 2)
 
 
+def test_a_set_that_was_cut_while_it_was_made_begins_again() -> None:
+    def dies(chunk: int) -> Any:
+        if chunk == 2:
+            raise KeyboardInterrupt
+        return wanted().compute(chunk)
+
+    with pytest.raises(KeyboardInterrupt):
+        stored(wanted(compute=dies), alive)
+    (path,) = wanted().unfinished.glob("*.npy")
+    os.truncate(path, path.stat().st_size // 2)
+    arrays = stored(wanted(), alive)
+    assert arrays is not None
+    np.testing.assert_array_equal(arrays["f0"], np.arange(ROWS) ** 2)
+
+
 def test_nothing_is_stored_where_it_may_not_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.datasets.originals import StoredMasks
 from search.datasets.sources import SPLITS, TARGETS
 from search.datasets.splits import limited
-from search.errors import InputError
+from search.errors import InputError, LostDataError
 from search.files import read_json
 from search.records import Task
 
@@ -146,14 +146,14 @@ def open_prepared(folder: Path) -> PreparedDataset:
     """Open what `prepare` left in `folder`.
 
     Raises:
-        InputError: it is not there, or not whole.
+        LostDataError: it is not there, or not whole.
     """
     prepared = find_prepared(folder)
     if prepared is None:
-        raise InputError(
+        raise LostDataError(
             f"a prepared data set in {folder}",
             "none, or one that is not whole",
-            "Prepare it with `vision-tuner data`",
+            "The same command prepares it again",
         )
     return prepared
 
