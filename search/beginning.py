@@ -97,7 +97,7 @@ def begin(
     files = [weights_hash(study.weights), code_hash(study.hypermodel)]
     mark = fingerprint(study, data.fingerprint, *files)
     if is_recorded(paths):
-        refuse_changes(paths, study, mark)
+        refuse_changes(paths, study, mark, data.fingerprint)
     return Beginning(study, data, space, mark, flops, hypermodel.baselines)
 
 

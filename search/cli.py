@@ -3,6 +3,7 @@
 Nothing here or imported here loads TensorFlow: verbs load what they need when called.
 """
 
+import errno
 import gc
 import os
 import shlex
@@ -10,6 +11,7 @@ import shutil
 import signal
 import sys
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -20,9 +22,12 @@ from search import commands_compare, commands_look, commands_make
 from search.environment import COMMAND
 from search.errors import InputError
 from search.examples import epilog
+from search.room import STORAGE_FAILS, refusal
 
 # What typer makes of Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
+# What the operating system does not allow: another folder, or other permissions.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Columns above which help would be hard to read.
 WIDEST_HELP = 100
 
@@ -114,11 +119,14 @@ def run(arguments: list[str]) -> int:
             if usage:  # help was asked for, by no arguments: it is the answer
                 complain(f"vision-tuner: {usage}")
             return 2
-        if isinstance(error, PermissionError):
+        if isinstance(error, OSError) and error.errno in REFUSED:
             complain(f"vision-tuner: {refused(error)}")
             return 2
+        if isinstance(error, OSError) and error.errno in STORAGE_FAILS:
+            complain(f"vision-tuner: {refusal(Path(), error)}")
+            return 1
         if isinstance(error, RuntimeError):
-            complain(f"vision-tuner: {error}")
+            complain(f"vision-tuner: {error or type(error).__name__}")
             return 1
         raise
     finally:
@@ -139,7 +147,7 @@ def plain_flags(group: Any) -> Any:
     return group
 
 
-def refused(error: PermissionError) -> InputError:
+def refused(error: OSError) -> InputError:
     """Return in our words what the operating system does not allow."""
     name = f": {error.filename}" if error.filename else ""
     return InputError(

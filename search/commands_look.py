@@ -46,8 +46,8 @@ def studies(
 
     def show(console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-        for heading in ("study", "dataset"):
-            table.add_column(heading, overflow="fold")
+        table.add_column("study", no_wrap=True)
+        table.add_column("dataset", overflow="fold")
         for heading in ("hypermodel", "state", "trials", "validation"):
             table.add_column(heading, no_wrap=True)
         for row in rows:

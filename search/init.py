@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.datasets.folders import meaning_of
 from search.datasets.inspection import (
     Look,
     Problem,
@@ -23,6 +24,7 @@ from search.errors import InputError
 from search.files import write_text
 from search.records import Value
 from search.study_files import study_file_text
+from search.wording import counted
 
 FEWEST_A_CLASS = 10
 UNEVEN_FROM = 3.0
@@ -72,6 +74,7 @@ def init(
         "classes": class_counts(layout),
         "splits": dict(Counter(layout.splits)),
         "edges": edges_of(known),
+        "mask_values": sorted(frozenset[int]().union(*(f.mask_values for f in known))),
         "problems": [asdict(problem) for problem in problems],
         "settings": settings,
         "file": str(file),
@@ -170,6 +173,11 @@ def print_init(found: dict[str, Any], console: Console) -> None:
     )
     if found["classes"]:
         console.print(classes_table(found["classes"]))
+    if found["mask_values"]:
+        console.print(meaning_of(set(found["mask_values"])), highlight=False)
+    if found["other_files"]:
+        left_out = counted(found["other_files"], "file")
+        console.print(f"Left out {left_out}: no image", highlight=False)
     for item in found["problems"]:
         console.print(f"[yellow]![/yellow] {item['kind']}: {item['count']}", end="")
         console.print(f". {item['advice']}.", markup=False, highlight=False)

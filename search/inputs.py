@@ -264,6 +264,13 @@ def chosen_study(
     Raises:
         InputError: it names no study, or two.
     """
+    is_file = ready is not None and ready.endswith(SUFFIX)
+    if is_file and (dataset is not None or hypermodel is not None):
+        raise InputError(
+            f"data set and hypermodel as {ready} has them",
+            "another one" if dataset is None or hypermodel is None else "others",
+            f"Change them in {ready}, and search under another --name",
+        )
     if (ready is None) == (dataset is None and hypermodel is None):
         raise InputError(
             "a ready-made STUDY, or --dataset with --hypermodel",
@@ -271,7 +278,7 @@ def chosen_study(
             "`vision-tuner studies` lists the ready-made ones",
         )
     given = {key: value for key, value in options.items() if value is not None}
-    if ready is not None and ready.endswith(SUFFIX):
+    if ready is not None and is_file:
         written = read_study_file(Path(ready))
         own_name = written.pop("name", None)
         name = name or own_name

@@ -27,6 +27,7 @@ from search.files import check_writable, write_json, write_text
 from search.image_files import find_images, output_stems
 from search.predictors import check_model_file, load_predictor
 from search.previews import panel, preview_of, write_png
+from search.wording import counted
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -95,7 +96,7 @@ def predict(
     readable = [path for path in files if path not in errors]
     stems = output_stems(readable, output_dir, (MASK, PREVIEW))
     rows: dict[Path, Row] = {
-        path: {"path": str(path), "error": str(error)} for path, error in errors.items()
+        path: unreadable_row(path, error) for path, error in errors.items()
     }
     for pictures in batches(readable, predictor.about, batch_size, rows):
         outputs = predictor.probabilities(np.stack([p.pixels for p in pictures]))
@@ -123,6 +124,12 @@ def unreadable(files: Sequence[Path]) -> dict[Path, InputError]:
     return errors
 
 
+def unreadable_row(path: Path, error: InputError) -> Row:
+    """Return the row of an image that is left out; what to do about it was done."""
+    reason = f"Expected {error.expected}. Received: {error.received}"
+    return {"path": str(path), "error": reason}
+
+
 def batches(
     files: Sequence[Path], about: Description, batch_size: int, rows: dict[Path, Row]
 ) -> Iterator[list[Picture]]:
@@ -136,7 +143,7 @@ def batches(
             try:
                 pictures.append(open_picture(path, about))
             except InputError as error:
-                rows[path] = {"path": str(path), "error": str(error)}
+                rows[path] = unreadable_row(path, error)
         if pictures:
             yield pictures
 
@@ -215,6 +222,10 @@ def print_predictions(
         shown = name if names[name] == 1 else row["path"]
         table.add_row(*(escape(cell) for cell in (shown, *cells_of(row))))
     console.print(table)
+    skipped = sum("error" in row for row in rows)
+    if skipped:
+        left_out = f"left out: {counted(skipped, 'image')} that cannot be read"
+        console.print(left_out, highlight=False)
     more = len(rows) - SHOWN_ROWS
     rest = f" ({more} more than here)" if more > 0 else ""
     console.print(

@@ -134,7 +134,8 @@ def ready_made(name: str) -> Study:
     studies = {study.name: study for study in READY_MADE}
     if name not in studies:
         raise InputError(
-            f"a ready-made study ({', '.join(studies)})",
+            f"a ready-made study ({', '.join(studies)}), one that was searched, or a"
+            " study file that ends in .toml",
             repr(name),
             suggestion(name, studies) + "`vision-tuner studies` describes them",
         )
@@ -236,7 +237,7 @@ def record_study(
     """
     before = read_study(paths) if is_recorded(paths) else None
     if before is not None:
-        refuse_changes(paths, study, mark)
+        refuse_changes(paths, study, mark, data.get("fingerprint"))
     record = {
         "study": dataclasses.asdict(study),
         "fingerprint": mark,
@@ -269,8 +270,10 @@ def commands(
     return {"command": before["command"]} | ({"later_commands": later} if later else {})
 
 
-def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
-    """Raise InputError naming the first field in which the study on disk differs."""
+def refuse_changes(
+    paths: StudyPaths, study: Study, mark: str, data_fingerprint: str | None
+) -> None:
+    """Raise InputError naming the first thing in which the study on disk differs."""
     recorded = read_study(paths)
     if recorded["fingerprint"] == mark:
         return
@@ -284,10 +287,12 @@ def refuse_changes(paths: StudyPaths, study: Study, mark: str) -> None:
         is_file = key == "weights" and Path(str(value)).is_file()
         if key not in MAY_CHANGE and not is_file and value != before:
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
+    files = [f"weights {study.weights}"] if Path(study.weights).is_file() else []
+    files += [f"hypermodel {study.hypermodel}"] if ":" in study.hypermodel else []
+    if data_fingerprint != recorded["data"].get("fingerprint"):
+        files = [f"data set {study.dataset}"]
     raise InputError(
-        "the data, weights file and own hypermodel of the recorded search",
-        "files with other contents",
-        remedy,
+        f"{' and '.join(files)} as in the recorded search", "other contents", remedy
     )
 
 

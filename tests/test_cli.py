@@ -337,6 +337,32 @@ BAD_INPUT: list[tuple[list[str], str]] = [
 ]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of processes")
+def test_a_disk_without_room_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for a full disk; the limit of a file's size stands for it."""
+    import resource
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("red", "blue"):
+        folder = tmp_path / "own" / name
+        folder.mkdir(parents=True)
+        for number in range(4):
+            colour = ("red", "blue", "green", "grey")[number]
+            Image.new("RGB", (20, 20 + number), colour).save(folder / f"{number}.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        status = run(["init", "own"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = capsys.readouterr().err
+    assert status == 1 and told.startswith("vision-tuner: Cannot write")
+    assert "Free space" in told and len(told.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
 @pytest.mark.parametrize(("arguments", "part"), BAD_INPUT, ids=lambda a: " ".join(a))
 def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing(
     arguments: list[str],

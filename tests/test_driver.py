@@ -276,6 +276,18 @@ def test_a_changed_study_is_refused_by_the_name_of_the_field(tmp_path: Path) -> 
     record_study(paths, extended, {}, "one", "")
 
 
+def test_which_file_has_changed_is_told(tmp_path: Path) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    weights = tmp_path / "weights.h5"
+    weights.touch()
+    of = study("random", weights=str(weights))
+    record_study(paths, of, {"fingerprint": "a"}, "one", "")
+    with pytest.raises(InputError, match=r"weights .*weights\.h5 as in the recorded"):
+        record_study(paths, of, {"fingerprint": "a"}, "two", "")
+    with pytest.raises(InputError, match="Expected data set shapes as in the recorded"):
+        record_study(paths, of, {"fingerprint": "b"}, "three", "")
+
+
 def test_total_epochs_are_not_passed_and_a_larger_number_goes_on(
     tmp_path: Path,
 ) -> None:

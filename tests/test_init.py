@@ -127,6 +127,26 @@ def test_segmentation_folders_and_empty_masks(tmp_path: Path) -> None:
     assert [item["kind"] for item in found["problems"]] == ["masks without foreground"]
 
 
+def test_masks_that_would_be_void_or_do_not_fit_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(8):
+        height = 35 if number == 5 else 70
+        mask = np.zeros((height, 90), np.uint8)
+        mask[10:30, 10:50] = 255 if number in (3, 4) else 1
+        add(tmp_path / "cells" / "images" / f"{number}.jpg", picture(number))
+        add(tmp_path / "cells" / "masks" / f"{number}.png", Image.fromarray(mask))
+    (tmp_path / "cells" / "masks" / "notes.txt").touch()
+    assert run(["init", "cells"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "255 is void, others foreground" in told
+    assert "masks of 0 and 255 beside masks with other values: 2." in told
+    assert "unreadable files: 1." in told and "masks/5.png of 90×35" in told
+    assert "Left out 1 file: no image" in told
+    assert read_study_file(tmp_path / "study.toml")["skip_unreadable"] is True
+
+
 def test_the_written_study_is_what_search_runs(
     flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -448,6 +448,8 @@ def test_what_is_printed_names_images_results_and_what_was_skipped(
         printed.append(console.export_text())
     assert "[red].png" in printed[0]
     assert "skipped: Expected a readable image" in printed[0]
+    assert "--skip-unreadable" not in printed[0]
+    assert "left out: 1 image that cannot be read" in printed[0]
     assert "100.0%  [red]_preview.png" in printed[1]
 
 

@@ -140,6 +140,15 @@ def check_training(labels: NDArray[np.int32], layout: Layout) -> None:
             )
 
 
+def meaning_of(values: set[int]) -> str:
+    """Say how the values that masks hold are read."""
+    if values <= {0, 255}:
+        return "Masks hold 0 and 255 only: 255 is foreground"
+    if 255 in values:
+        return "Masks hold more values than 0 and 255: 255 is void, others foreground"
+    return "Masks hold 0 and other values, which are foreground"
+
+
 def translate_masks(pool: "Pool", say: Say) -> NDArray[np.uint8]:
     """Turn the stored values into background, foreground and void, in place.
 
@@ -153,11 +162,8 @@ def translate_masks(pool: "Pool", say: Say) -> NDArray[np.uint8]:
 
     assert pool.masks is not None
     found = {int(value) for value in np.flatnonzero(pool.values)}
+    say(meaning_of(found))
     is_black_and_white = found <= {0, 255}
-    if is_black_and_white:
-        say("Masks hold 0 and 255 only: 255 is foreground")
-    elif 255 in found:
-        say("Masks hold more values than 0 and 255: 255 is void, others foreground")
     table = np.full(256, FOREGROUND, np.uint8)
     table[0] = BACKGROUND
     table[255] = FOREGROUND if is_black_and_white else VOID

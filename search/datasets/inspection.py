@@ -12,7 +12,7 @@ from PIL import Image
 
 from search.datasets.images import read_image, read_mask, resize_image
 from search.datasets.layouts import Layout
-from search.datasets.pools import run_all
+from search.datasets.pools import check_same_size, run_all
 from search.datasets.sources import ImageFile, Say
 
 THUMBNAIL = 16
@@ -36,7 +36,7 @@ class Look:
         digest: hash of its pixels; equal for copies, whatever the file format.
         thumbnail: (16, 16) grey, float32.
         is_misnamed: the file holds another format than its suffix says.
-        foreground: fraction of pixels that are not 0 in its mask; None without one.
+        mask_values: that occur in its mask; none without one.
     """
 
     height: int
@@ -44,7 +44,7 @@ class Look:
     digest: str
     thumbnail: NDArray[np.float32]
     is_misnamed: bool
-    foreground: float | None = None
+    mask_values: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,14 @@ def look(file: ImageFile) -> Look:
     """Read one image, and its mask.
 
     Raises:
-        InputError: one of them cannot be read.
+        InputError: one of them cannot be read, or they differ in size.
     """
     pixels = read_image(file.path)
-    mask = None if file.mask_path is None else read_mask(file.mask_path)
+    values: frozenset[int] = frozenset()
+    if file.mask_path is not None:
+        mask = read_mask(file.mask_path)
+        check_same_size(pixels, mask, file)
+        values = frozenset(np.flatnonzero(np.bincount(mask.ravel())).tolist())
     grey = resize_image(pixels, THUMBNAIL, THUMBNAIL).mean(axis=2, dtype=np.float32)
     shape = str(pixels.shape).encode()
     return Look(
@@ -92,7 +96,7 @@ def look(file: ImageFile) -> Look:
         digest=hashlib.sha256(shape + pixels.tobytes()).hexdigest(),
         thumbnail=grey,
         is_misnamed=is_misnamed(file.path),
-        foreground=None if mask is None else float((mask != 0).mean()),
+        mask_values=values,
     )
 
 
@@ -196,6 +200,14 @@ def few_and_many(layout: Layout, fewest: int, ratio: float) -> list[Problem]:
     ]  # fmt: skip
 
 
+def only_void(rows: Sequence[tuple[str, Look]]) -> list[str]:
+    """Return masks whose 255 is read as void, as others hold other values."""
+    held = frozenset[int]().union(*(found.mask_values for _, found in rows))
+    if held <= {0, 255}:
+        return []
+    return [n for n, f in rows if 255 in f.mask_values and f.mask_values <= {0, 255}]
+
+
 def troubled_files(
     layout: Layout, looks: Sequence[Look | None], errors: dict[int, str], small: int
 ) -> list[Problem]:
@@ -211,6 +223,10 @@ def troubled_files(
                 "Check that they are no icons"),
         problem("images of one colour", [n for n, f in rows if f.thumbnail.std() < 0.5],
                 "Check that they are no failed downloads"),
-        problem("masks without foreground", [n for n, f in rows if f.foreground == 0],
+        problem("masks without foreground",
+                [n for n, f in rows if f.mask_values == {0}],
                 "Right where there is nothing to find; else draw them"),
+        problem("masks of 0 and 255 beside masks with other values", only_void(rows),
+                "255 is void there, not foreground: write foreground as 1 in these, or"
+                " as 255 in all"),
     ]  # fmt: skip
