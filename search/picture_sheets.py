@@ -1,6 +1,7 @@
 """Sheets of small pictures with a line of words below each, drawn by Pillow."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def sheet(
     size = (across * (CELL + GAP) + GAP, down * high + GAP)
     page = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(FONT_SIZE)
+    font = ImageFont.truetype(font_file(), FONT_SIZE)
     for place, (picture, own) in enumerate(zip(pictures, words, strict=True)):
         x = GAP + place % across * (CELL + GAP)
         y = GAP + place // across * high
@@ -42,6 +43,13 @@ def sheet(
             place_below = (x, y + CELL + 2 + number * LINE)
             draw.text(place_below, cut(text, draw, font), fill=colour, font=font)
     return page
+
+
+def font_file() -> str:
+    """Return a font with the letters of most languages; Pillow's own has no umlauts."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
 
 
 def fitted(picture: Array) -> Image.Image:

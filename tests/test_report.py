@@ -47,6 +47,7 @@ from search.reporting.statistics import (
     wilson_interval,
 )
 from search.studies import Study
+from search.verification import verify
 
 RUNGS = (3, 9, 27)
 FEW = ("residual", "sgd_learning_rate", "learning_rate")
@@ -521,6 +522,29 @@ def test_what_painting_all_pixels_alike_scores_is_told_once(tmp_path: Path) -> N
         " all pixels background, pixel accuracy 0.7012." in page
     )
     assert "all_foreground" not in page
+
+
+def test_the_most_frequent_class_is_a_yardstick_where_classes_are_uneven(
+    tmp_path: Path,
+) -> None:
+    paths = write_study(tmp_path, trials=8, seeds=1, knobs=FEW)
+    report([paths])
+    assert "Without a network" not in read_page(paths).words()
+    errors = read_json(paths.errors)
+    errors["confusion"]["counts"] = [[10, 0, 0], [4, 26, 0], [0, 0, 10]]
+    write_json(paths.errors, errors)
+    report([paths])
+    told = "Without a network, on test: always ring, accuracy 0.6000."
+    assert told in read_page(paths).words()
+
+
+def test_damaged_choices_differ_from_their_seal(tmp_path: Path) -> None:
+    paths = write_study(tmp_path, trials=8, seeds=1, knobs=FEW)
+    looks = read_json(paths.test_ledger)
+    write_json(paths.test_ledger, [{**look, "choices": "abc"} for look in looks])
+    paths.choices.write_text('{"half')
+    found = verify(read_study_records(paths), paths)
+    assert "sha256 of choices.json" in [item.what for item in found.findings]
 
 
 def test_a_figure_that_is_not_made_any_more_is_removed(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def answer_section(records: StudyRecords) -> Section:
     ensemble = records.ensemble
     if ensemble is not None:
         blocks.append(scores_table(ensemble))
-        painted = without_network(ensemble)
+        painted = without_network(ensemble, records.errors)
         blocks += [Text(painted, "note")] if painted else []
         blocks.append(Text(caveat(records), "note"))
     return Section("answer", "The answer", blocks)

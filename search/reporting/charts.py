@@ -269,7 +269,8 @@ def cost_chart(
             {"type": "scatter", "data": dots, "symbolSize": 7,
              "itemStyle": {"color": BLUE, "opacity": 0.65}},
             {"type": "line", "data": [list(point) for point in edge], "silent": True,
-             "showSymbol": False, "lineStyle": {"color": ORANGE, "width": 1.8}},
+             "step": "end", "showSymbol": False,
+             "lineStyle": {"color": ORANGE, "width": 1.8}},
         ],
     )  # fmt: skip
 

@@ -55,7 +55,9 @@ def cost_picture(cost: str, label: str, records: StudyRecords) -> Picture:
     def draw(axes: Any) -> None:
         points = [(value_of(trial, cost), trial.score) for trial in known]
         axes.plot(*zip(*points, strict=True), "o", color=BLUE, ms=4, alpha=0.55)
-        axes.plot(*zip(*edge, strict=True), color=ORANGE, lw=1.6)
+        axes.plot(
+            *zip(*edge, strict=True), color=ORANGE, lw=1.6, drawstyle="steps-post"
+        )
         axes.set_xscale("log")
         plain_log(axes.xaxis)
         widen(axes)

@@ -30,6 +30,8 @@ from search.reporting.records import StudyRecords
 LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
 # Metrics of all pixels painted alike: the same for every model.
 WITHOUT_NETWORK = re.compile("all_(?P<as>foreground|background)_(?P<metric>.+)")
+# Times its even share, from which the most frequent class is worth a word.
+UNEVEN = 1.2
 MARK = "↓ lower is better; the others: higher is better."
 PAIRS_SHOWN = 10
 CLASSES_SHOWN = 10
@@ -82,8 +84,18 @@ def scores_table(ensemble: Ensemble) -> Table:
     return Table(columns(["metric"], heads), rows, caption)
 
 
-def without_network(ensemble: Ensemble) -> str:
-    """Return what painting all pixels alike would score; nothing of classification."""
+def without_network(ensemble: Ensemble, errors: Mapping[str, Any]) -> str:
+    """Return what the same answer to every image or pixel would score.
+
+    Nothing where classes are about as frequent as each other.
+    """
+    if "confusion" in errors:
+        images = [sum(row) for row in errors["confusion"]["counts"]]
+        most, share = max(images), max(images) / max(1, sum(images))
+        name = errors["confusion"]["classes"][images.index(most)]
+        if share < UNEVEN / len(images):
+            return ""
+        return f"Without a network, on test: always {name}, accuracy {share:.4f}."
     scores: dict[str, list[str]] = {}
     for name, value in ensemble.test.items():
         painted = WITHOUT_NETWORK.match(name)

@@ -156,8 +156,8 @@ def studies_picture(metric: str, studies: Sequence[StudyRecords]) -> Picture:
     return Picture(
         f"studies_{metric}",
         f"Test {metric} of every study",
-        f"n = {len(studies)} studies; intervals tell the chance in drawing the test"
-        " images.",
+        f"n = {counted(len(studies), 'study')}; intervals tell the chance in drawing"
+        " the test images.",
         [Panel(f"test {metric} of every study", draw)],
         size=(6.4, 1.1 + ROW_INCHES * len(studies)),
         left=1.9,

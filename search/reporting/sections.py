@@ -41,7 +41,7 @@ def data_section(records: StudyRecords) -> Section:
     skipped = data.get("skipped", 0)
     text = f"{study.dataset}: images of {shape}. {used}" if shape else used
     if skipped:
-        text += f" {counted(skipped, 'file')} could not be read and were left out."
+        text += f" Left out: {counted(skipped, 'file')}, which could not be read."
     hashes = data.get("hashes", {})
     rows = [
         [words(split), count_cell(size), hash_cell(hashes.get(split, "–"))]
