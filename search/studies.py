@@ -271,29 +271,26 @@ def commands(
 
 
 def refuse_changes(
-    paths: StudyPaths, study: Study, mark: str, data_fingerprint: str | None
+    paths: StudyPaths, study: Study, mark: str, data_mark: str | None
 ) -> None:
     """Raise InputError naming the first thing in which the study on disk differs."""
     recorded = read_study(paths)
     if recorded["fingerprint"] == mark:
         return
-    remedy = (
-        f"Repeat the search with the recorded value, or keep {paths.folder} as it is"
-        " and choose another --name"
-    )
+    rest = f"or keep {paths.folder} as it is and choose another --name"
     known = dataclasses.asdict(Study(**recorded["study"]))
     for key, value in dataclasses.asdict(study).items():
         before = known[key]
         is_file = key == "weights" and Path(str(value)).is_file()
         if key not in MAY_CHANGE and not is_file and value != before:
+            remedy = f"Repeat the search with the recorded value, {rest}"
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
     files = [f"weights {study.weights}"] if Path(study.weights).is_file() else []
-    files += [f"hypermodel {study.hypermodel}"] if ":" in study.hypermodel else []
-    if data_fingerprint != recorded["data"].get("fingerprint"):
+    files += [f"own hypermodel {study.hypermodel}"] if ":" in study.hypermodel else []
+    if data_mark != recorded["data"].get("fingerprint"):
         files = [f"data set {study.dataset}"]
-    raise InputError(
-        f"{' and '.join(files)} as in the recorded search", "other contents", remedy
-    )
+    asked = f"{' and '.join(files)} as in the recorded search"
+    raise InputError(asked, "other contents", f"Restore what has changed, {rest}")
 
 
 def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
