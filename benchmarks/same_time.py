@@ -1,0 +1,214 @@
+"""Which search has the better model after the same time? One command:
+
+    python -m benchmarks.same_time --data-dir DIR [--seconds 300] [--seeds 3]
+
+Ours is `vision-tuner search --budget … --finalize` with its default tuner. keras-tuner
+1.4.8 is used as its documentation shows it: `Hyperband` with its default settings, a
+TensorBoard callback, at the end `get_best_models`. Both get one space (small convnets,
+so that neither needs a limit of size), the same training and validation images and the
+same most epochs. Time counts from the start of the process, imports and compilation
+included; preparing the data does not, nor does the test of keras-tuner's model, which
+gets as long as ours took where that was longer. What keras-tuner trains when its time
+is over is lost, as it would be to its user. The test images are seen by neither before.
+
+Runs are added to `benchmarks/results/same_time.json`; `--table` only prints what is
+there. Other work on the machine makes a run worthless.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.speed_cases import SMALL_CONVNET
+from search.environment import environment
+from search.files import read_json, write_json
+from search.paths import StudyPaths, study_paths
+from search.records import Trial, read_ensemble, read_records
+from search.studies import Study, ready_made
+
+RECORD = Path(__file__).parent / "results" / "same_time.json"
+STUDY, IMAGES, EPOCHS = "cifar100-convnet", 5_000, 27
+# Of the time, for what lies around a search with --finalize: imports, the test set.
+SECONDS_AROUND = 15.0
+
+
+def paths_of(work: Path) -> StudyPaths:
+    return study_paths(STUDY, work / "results", work / "logs")
+
+
+def study_of(seed: int) -> Study:
+    return replace(
+        ready_made(STUDY),
+        limit_train=IMAGES,
+        epochs=EPOCHS,
+        fixed=dict(SMALL_CONVNET),
+        seed=seed,
+    )
+
+
+def ours(seed: int, seconds: float, data_dir: Path, work: Path) -> dict[str, Any]:
+    """Run our search with its finalize; return what its records say."""
+    command = [sys.executable, "-m", "search", "search", STUDY]
+    command += ["--limit-train", str(IMAGES), "--epochs", str(EPOCHS)]
+    for knob, value in SMALL_CONVNET.items():
+        command += ["--fix", f"{knob}={value}"]
+    command += ["--seed", str(seed), "--budget", f"{seconds - SECONDS_AROUND:.0f}s"]
+    command += ["--finalize", "--data-dir", str(data_dir), "--quiet"]
+    command += ["--results-dir", f"{work}/results", "--logs-dir", f"{work}/logs"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    paths = paths_of(work)
+    record, trials = read_ensemble(paths.ensemble), read_records(paths.trials, Trial)
+    assert record is not None
+    return {
+        "trials": len(trials),
+        "epochs": sum(trial.epochs for trial in trials),
+        "validation": record.best_single.validation["accuracy"],
+        "test": record.best_single.test["accuracy"],
+        "ensemble test": record.test["accuracy"],
+    }
+
+
+def keras_tuners(
+    seed: int, began: float, seconds: float, data_dir: Path, work: Path
+) -> dict[str, Any]:
+    """Run keras-tuner's Hyperband until the time is over; score its best model."""
+    import keras
+    import keras_tuner as kt
+
+    from search.inputs import prepared_data
+    from search.spaces import declare_space
+    from search.training import make_hypermodel
+
+    class Deadline(keras.callbacks.Callback):  # type: ignore[misc]
+        """Interrupts the search, as its user would."""
+
+        def on_batch_end(self, batch: int, logs: Any = None) -> None:
+            if time.time() - began >= seconds:
+                raise KeyboardInterrupt
+
+        on_test_batch_end = on_batch_end
+
+    study = study_of(seed)
+    data = prepared_data(study, data_dir)
+    hypermodel = make_hypermodel(study, data, study.epochs)
+    tuner = kt.Hyperband(
+        hypermodel,
+        objective=kt.Objective(study.objective, study.direction),
+        max_epochs=study.epochs,
+        hyperparameters=declare_space(hypermodel, study.fixed),
+        seed=seed + 1,
+        directory=str(work / "keras_tuner"),
+        project_name=study.name,
+    )
+    board = keras.callbacks.TensorBoard(str(work / "keras_tuner_logs"))
+    with contextlib.suppress(KeyboardInterrupt):
+        tuner.search(
+            *data.open_train(study.task, study.limit_train, study.seed),
+            epochs=study.epochs,
+            validation_data=data.open("validation", study.task),
+            callbacks=[board, Deadline()],
+            verbose=0,
+        )
+    finished = [t for t in tuner.oracle.trials.values() if t.status == "COMPLETED"]
+    model = tuner.get_best_models(1)[0]
+    scores = model.evaluate(
+        *data.open("test", study.task), batch_size=500, verbose=0, return_dict=True
+    )
+    epochs = [t.hyperparameters.values["tuner/epochs"] for t in finished]
+    before = [t.hyperparameters.values["tuner/initial_epoch"] for t in finished]
+    return {
+        "trials": len(finished),
+        "epochs": sum(epochs) - sum(before),
+        "validation": max(trial.score for trial in finished),
+        "test": float(scores["accuracy"]),
+    }
+
+
+def run_pair(seed: int, seconds: float, data_dir: Path, work: Path) -> list[Any]:
+    """Run both sides in turn, each from a process of its own on."""
+    began = time.time()
+    found = ours(seed, seconds, data_dir, work)
+    wall = time.time() - began
+    runs = [{"side": "ours", "wall_seconds": wall, **found}]
+    # As long as ours took, where that was longer.
+    given = max(seconds, wall)
+    command = [sys.executable, "-m", "benchmarks.same_time", "--peer", str(seed)]
+    command += ["--seconds", str(given), "--data-dir", str(data_dir)]
+    told = subprocess.run(
+        [*command, "--work", str(work), "--began", str(time.time())],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    peer = json.loads(told.splitlines()[-1])
+    runs.append({"side": "keras-tuner", "wall_seconds": given, **peer})
+    return [{"seed": seed, "seconds": seconds, **run} for run in runs]
+
+
+def table(runs: list[Any]) -> str:
+    """Return the rows of docs/tuners.md: means and standard deviations of the seeds."""
+    lines = ["| | seeds | trials | epochs | best single, test | ensemble, test |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for side in ("ours", "keras-tuner"):
+        own = [run for run in runs if run["side"] == side]
+        cells = [f"{mean(run[key] for run in own):.0f}" for key in ("trials", "epochs")]
+        for key in ("test", "ensemble test"):
+            scores = [run[key] for run in own if key in run]
+            spread = f" ± {stdev(scores):.4f}" if len(scores) > 1 else ""
+            cells.append(f"{mean(scores):.4f}{spread}" if scores else "–")
+        lines.append(f"| {side} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true", help="Only print the table.")
+    parser.add_argument("--record", type=Path, default=RECORD)
+    for name, kind in (("--peer", int), ("--work", Path), ("--began", float)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.peer is not None:
+        arguments = given.peer, given.began, given.seconds, given.data_dir, given.work
+        print(json.dumps(keras_tuners(*arguments)))
+        return
+    record = read_json(given.record) if given.record.exists() else {}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    first = given.first_seed
+    for seed in range(first, first + (0 if given.table else given.seeds)):
+        with tempfile.TemporaryDirectory() as work:
+            prepare(seed, given.data_dir)
+            runs = run_pair(seed, given.seconds, given.data_dir, Path(work))
+        record = {
+            "command": "python -m benchmarks.same_time --data-dir DATA",
+            "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU",
+            "environment": environment(),
+            "runs": [*record.get("runs", []), *runs],
+        }
+        write_json(given.record, record)
+        print("\n".join(map(json.dumps, runs)), flush=True)
+    print(table(record["runs"]))
+
+
+def prepare(seed: int, data_dir: Path) -> None:
+    """Prepare the data outside what is timed."""
+    from search.inputs import prepared_data
+
+    prepared_data(study_of(seed), data_dir)
+
+
+if __name__ == "__main__":
+    main()
