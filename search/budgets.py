@@ -1,7 +1,6 @@
 """What a search has spent, what it and finalize will need: functions of the records."""
 
 import math
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,13 +21,11 @@ class WallTime:
         limit: seconds, or None.
         before: seconds of earlier runs.
         began: this one, a reading of the monotonic clock.
-        overheads: seconds each order took beyond its epochs: starting, building.
     """
 
     limit: float | None = None
     before: float = 0.0
     began: float = field(default_factory=time.monotonic)
-    overheads: list[float] = field(default_factory=list)
 
     def spent(self) -> float:
         """Return the seconds of all runs."""
@@ -37,10 +34,6 @@ class WallTime:
     def left(self) -> float | None:
         """Return the seconds left, or None where there is no limit."""
         return None if self.limit is None else self.limit - self.spent()
-
-    def overhead(self) -> float:
-        """Return what an order takes beyond its epochs, in seconds."""
-        return statistics.median(self.overheads) if self.overheads else 0.0
 
 
 def finalist_seconds(trial: Trial, done: int, epochs: int, overhead: float) -> float:
@@ -69,15 +62,16 @@ def affordable(each: Sequence[float], workers: int, seconds: float) -> int:
 
 
 def reserved_seconds(
-    trials: Sequence[Trial], study: Study, top: int, workers: int, overhead: float
+    trials: Sequence[Trial], study: Study, top: int, workers: int, spent: float
 ) -> float:
     """Return what a search keeps of its budget to train the `top` trials to their end.
 
     At most half the budget: fewer are trained where it is short.
 
     Args:
-        overhead: of an order beyond its epochs, in seconds.
+        spent: seconds of the search so far.
     """
+    overhead = mean_overhead(trials, spent, workers)
     each = [
         finalist_seconds(trial, trial.epochs, study.epochs, overhead)
         for trial in ranked(trials, study.direction)[:top]

@@ -7,7 +7,6 @@ ordered again, and its worker continues from the checkpoint (or answers at once,
 the order had been finished).
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -58,7 +57,6 @@ class Driver:
         targets: order id -> epoch it trains to.
         roster: the trials.
         waiting: keras-tuner's trials that are asked for and not under way.
-        began: order id -> when it was given, a reading of the monotonic clock.
         epoch_seconds: order id -> of its latest epoch.
         most_trials: that the oracle may ask for, where it counts them.
         infeasible: keras-tuner's trials that could not be trained.
@@ -79,7 +77,6 @@ class Driver:
     targets: dict[str, int] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     waiting: list[Any] = field(default_factory=list)
-    began: dict[str, float] = field(default_factory=dict)
     epoch_seconds: dict[str, float] = field(default_factory=dict)
     most_trials: int | None = None
     infeasible: int = 0
@@ -240,7 +237,6 @@ class Driver:
             self.tell(outcome)
             return
         self.roster.record(replace(before, state="RUNNING"))
-        self.began[root] = time.monotonic()
         self.save()
         given = Order(
             order_id=root,
@@ -264,9 +260,6 @@ class Driver:
         del self.targets[root]
         before = self.trials[root]
         trial = ended_trial(before, outcome, self.study)
-        if root in self.began:
-            seconds = time.monotonic() - self.began.pop(root)
-            self.wall.overheads.append(seconds - (trial.seconds - before.seconds))
         again = tried_again(before, trial, parent_of(asked) is not None)
         if outcome.state == "PAUSED":  # stopped when asked; the oracle hears later
             self.roster.record(trial)

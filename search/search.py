@@ -107,7 +107,7 @@ def search(
                 watcher=Watchers([view, events]),
                 wall=wall,
                 reserve=lambda trials: reserved_seconds(
-                    trials, study, finalize_top, crew.number(), wall.overhead()
+                    trials, study, finalize_top, crew.number(), wall.spent()
                 ),
             )
             view.targets = driver.targets

@@ -141,14 +141,15 @@ def test_a_search_keeps_the_time_to_train_the_best_to_their_end() -> None:
         Trial("0002", "FAILED", 0.99, epochs=3, seconds=3000),
         Trial("0003", "PAUSED", 0.1, epochs=1, seconds=1000),
     ]
-    # 1 and 7 epochs of 10 s, and three starts of a worker for each.
-    assert reserved_seconds(trials, study, 2, 1, overhead=1) == 80 + 6
-    assert reserved_seconds(trials, study, 2, 2, overhead=1) == 70 + 3
-    assert reserved_seconds([], study, 2, 2, overhead=1) == 0
+    # 1 and 7 epochs of 10 s, and three starts of a worker of 1 s for each.
+    trained = 90 + 30 + 3000 + 1000
+    assert reserved_seconds(trials, study, 2, 1, spent=trained + 4) == 80 + 6
+    assert reserved_seconds(trials, study, 2, 2, spent=(trained + 4) / 2) == 70 + 3
+    assert reserved_seconds([], study, 2, 2, spent=9) == 0
     # Half the budget at most: of one, or of none where that is short.
     for budget, share in ((172, 86), (170, 10 + 3), (20, 0)):
         short = replace(study, budget_seconds=budget)
-        assert reserved_seconds(trials, short, 2, 1, overhead=1) == share
+        assert reserved_seconds(trials, short, 2, 1, spent=trained + 4) == share
 
 
 def test_as_many_finalists_are_trained_as_there_is_time_for() -> None:
