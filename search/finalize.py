@@ -34,6 +34,9 @@ from search.studies import Study, open_study, read_study
 from search.tta import check_kinds
 from search.wording import counted
 
+# The epoch that ends a search may cost a little of what was kept for finalists.
+SLACK = 1.25
+
 
 def finalize(
     paths: StudyPaths,
@@ -156,7 +159,7 @@ def in_time(
         trial = known[member.trial_id]
         done = trial.epochs if member.seed == trial.seed else 0
         each.append(finalist_seconds(trial, done, study.epochs, overhead))
-    return finalists[: affordable(each, workers, seconds)]
+    return finalists[: affordable(each, workers, SLACK * seconds)]
 
 
 def recorded(paths: StudyPaths) -> tuple[Ensemble, list[Finalist]]:
