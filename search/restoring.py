@@ -54,28 +54,29 @@ def restore(
     Raises:
         RuntimeError: a training failed.
     """
-    students = [member for member in lost if member.kind == "student"]
     orders = [
         order_again(run, record, member, histories)
         for member in lost
         if member.kind != "student"
     ]
-    blend = Calibrated(
-        dict(zip(record.members, record.weights, strict=True)),
-        record.temperature,
-        record.threshold,
-    )
+    train_anew(run, orders)
+    for member in lost:
+        if member.kind == "student":
+            restore_student(run, record, member)
+
+
+def restore_student(run: Finalizing, record: Ensemble, student: Member) -> None:
+    """Train the student again, on what the members said before any was refitted."""
+    weights = dict(zip(record.members, record.weights, strict=True))
+    blend = Calibrated(weights, record.temperature, record.threshold)
     known = {entry["member_id"]: entry for entry in record.library}
-    library = {key: member_of(known[key]) for key in blend.weights}
-    if students:  # it learns from the members before they saw the validation images
-        plain = [first_order(run, record, member) for member in library.values()]
-        train_anew(run, [order for order in plain if is_lost(Path(order.folder))])
-    train_anew(run, [order for order in orders if is_lost(Path(order.folder))])
-    for student in students:
-        order = run.order(student)
-        targets = Path(order.folder) / "soft_targets.npy"
-        run.write_soft_targets(targets, blend, library)
-        train_anew(run, [replace(order, soft_targets=str(targets))])
+    library = {key: member_of(known[key]) for key in weights}
+    teachers = [first_order(run, record, member) for member in library.values()]
+    train_anew(run, [order for order in teachers if is_lost(Path(order.folder))])
+    order = run.order(student)
+    targets = Path(order.folder) / "soft_targets.npy"
+    run.write_soft_targets(targets, blend, library)
+    train_anew(run, [replace(order, soft_targets=str(targets))])
 
 
 def train_anew(run: Finalizing, orders: Sequence[Order]) -> None:

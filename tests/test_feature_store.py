@@ -31,6 +31,18 @@ def wanted(key: str = "squares", compute: Any = None) -> Wanted:
     return Wanted(key, {"f0": ((ROWS,), "float32")}, ROWS // CHUNK, compute or squares)
 
 
+def begin_and_die() -> None:
+    """Compute two chunks of a set."""
+
+    def dies(chunk: int) -> Any:
+        if chunk == 2:
+            raise KeyboardInterrupt
+        return wanted().compute(chunk)
+
+    with pytest.raises(KeyboardInterrupt):
+        stored(wanted(compute=dies), alive)
+
+
 def test_workers_that_begin_together_divide_the_work_and_read_the_same() -> None:
     computed: list[int] = []
     both_are_in, this_worker = threading.Barrier(2), threading.local()
@@ -60,13 +72,7 @@ def test_workers_that_begin_together_divide_the_work_and_read_the_same() -> None
 
 
 def test_a_set_appears_whole_and_what_a_killed_process_did_is_kept() -> None:
-    def dies(chunk: int) -> Any:
-        if chunk == 2:
-            raise KeyboardInterrupt
-        return wanted().compute(chunk)
-
-    with pytest.raises(KeyboardInterrupt):
-        stored(wanted(compute=dies), alive)
+    begin_and_die()
     assert not wanted().folder.exists()
     computed = []
 
@@ -81,13 +87,7 @@ def test_a_set_appears_whole_and_what_a_killed_process_did_is_kept() -> None:
 
 
 def test_a_set_that_was_cut_while_it_was_made_begins_again() -> None:
-    def dies(chunk: int) -> Any:
-        if chunk == 2:
-            raise KeyboardInterrupt
-        return wanted().compute(chunk)
-
-    with pytest.raises(KeyboardInterrupt):
-        stored(wanted(compute=dies), alive)
+    begin_and_die()
     (path,) = wanted().unfinished.glob("*.npy")
     os.truncate(path, path.stat().st_size // 2)
     arrays = stored(wanted(), alive)
