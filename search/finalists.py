@@ -206,7 +206,7 @@ def member_order(
 
 
 def refit_order(
-    order: Order, study: Study, epochs: int, guide: History | None = None
+    order: Order, study: Study, epochs: int, history: History | None = None
 ) -> Order:
     """Return the order that trains a member anew on train + validation.
 
@@ -214,8 +214,13 @@ def refit_order(
     schedule. There is no score to stop by.
 
     Args:
-        guide: history of the member, for schedules that look at validation.
+        history: of the member, for schedules that look at validation.
     """
+    guide = {
+        name: values[:epochs]
+        for name, values in (history or {}).items()
+        if name.startswith("val_")
+    }
     return replace(
         order,
         study=asdict(replace(study, patience=None, max_latency_ms=None)),
@@ -223,7 +228,7 @@ def refit_order(
         logs=None if order.logs is None else order.logs + REFIT,
         epochs=epochs,
         use_validation=True,
-        guide=guide or {},
+        guide=guide,
     )
 
 

@@ -5,7 +5,9 @@ opened; every look at the test set is a line in test_ledger.json.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -94,20 +96,47 @@ def finalize(
         seen = None if again else asked_before(paths)
         finalists = in_time(finalists, trials, study, paths, crew, seconds, seen)
     asked = [member.member_id for member in finalists]
-    lost: list[Member] = []
+    work: Callable[[Finalizing], Ensemble] = partial(
+        choose_and_score, finalists=finalists, trials=trials
+    )
     if already_scored(paths, asked, options.recorded(), again):
         console.print("These finalists were scored before; the record is unchanged.")
-        lost = lost_members(paths, *recorded(paths))
+        record, on_record = recorded(paths)
+        lost = lost_members(paths, record, on_record)
         if not lost:
-            return recorded(paths)[0]
+            return record
         networks = counted(len(lost), "network")
         console.print(f"The weights of {networks} are gone: trained again")
+        curves = histories_of(lost, on_record, trials)
+        work = partial(restore, record=record, lost=lost, histories=curves)
     elif len(finalists) < count:
         console.print(
             f"The budget has time to train {len(finalists) or 'none'} of"
             f" {counted(count, 'finalist')} to the end; the search's own checkpoints"
             " are there as well"
         )
+    with begun(study, paths, crew, options, again, data_dir, console) as run:
+        return work(run)
+
+
+def choose_and_score(
+    run: Finalizing, finalists: list[Member], trials: Sequence[Trial]
+) -> Ensemble:
+    """Train the finalists, seal what is chosen among them, and score it."""
+    return write_final_records(run, run.choose(finalists, trials))
+
+
+@contextmanager
+def begun(
+    study: Study,
+    paths: StudyPaths,
+    crew: Workers,
+    options: Options,
+    again: bool,
+    data_dir: Path | None,
+    console: Console,
+) -> Iterator[Finalizing]:
+    """Check the data, start workers, and hold the study while they work."""
     crew.number()  # an unreachable cluster is told before any work
     crew.expect()
     data = prepared_data(study, data_dir, say=console.print)
@@ -116,23 +145,14 @@ def finalize(
     with only_driver(paths):
         remove_leftovers(paths.folder)
         started = time.monotonic()
-        if workers == 0:
+        if crew.count == 0:
             load_keras()
         executor = make_executor(crew, paths.worker_logs, plainly(console))
-        try:
-            run = Finalizing(
+        with closing(executor):
+            yield Finalizing(
                 study, paths, data, executor, console, options, copies, again
             )
-            if lost:
-                ensemble, on_record = recorded(paths)
-                curves = histories_of(lost, on_record, trials)
-                restore(run, ensemble, lost, curves)
-            else:
-                ensemble = write_final_records(run, run.choose(finalists, trials))
-        finally:
-            executor.close()
     console.print(f"finalized in {duration(time.monotonic() - started)}")
-    return ensemble
 
 
 def in_time(

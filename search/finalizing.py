@@ -239,11 +239,7 @@ class Finalizing:
                 self.order(library[key]),
                 self.study,
                 epochs,
-                {
-                    name: values
-                    for name, values in self.best_standing(library[key]).history.items()
-                    if name.startswith("val_")
-                },
+                self.best_standing(library[key]).history,
             )
             for key, epochs in choices.refit_epochs.items()
         ]

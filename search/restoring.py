@@ -45,8 +45,8 @@ def restore(
     record: Ensemble,
     lost: Sequence[Member],
     histories: dict[str, History],
-) -> None:
-    """Train again what was lost.
+) -> Ensemble:
+    """Train again what was lost; the record stays.
 
     Args:
         histories: member id -> curves of its training.
@@ -63,6 +63,7 @@ def restore(
     for member in lost:
         if member.kind == "student":
             restore_student(run, record, member)
+    return record
 
 
 def restore_student(run: Finalizing, record: Ensemble, student: Member) -> None:
@@ -102,16 +103,10 @@ def order_again(
 ) -> Order:
     """Return the order that comes to the weights of a member on record."""
     epochs = record.refit.get("epochs", {}).get(member.member_id)
-    order = first_order(run, record, member)
     if epochs is None:
-        return order
+        return first_order(run, record, member)
     history = histories.get(member.member_id, {})
-    guide = {
-        name: values[:epochs]
-        for name, values in history.items()
-        if name.startswith("val_")
-    }
-    return refit_order(run.order(member), run.study, epochs, guide)
+    return refit_order(run.order(member), run.study, epochs, history)
 
 
 def histories_of(
