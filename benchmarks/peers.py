@@ -16,7 +16,6 @@ from benchmarks.replay import BudgetSpentError, Clock, Failures
 from benchmarks.tables import Chooser, Mapping, Table
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-PEERS = ("optuna-tpe", "optuna-tpe-hyperband", "optuna-tpe-sha", "optuna-random-sha")
 
 
 def make_study(peer: str, seed: int, epochs: int) -> optuna.Study:

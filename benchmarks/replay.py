@@ -18,7 +18,7 @@ from benchmarks.tables import NEVER, Chooser, Mapping, Table
 from search.driver import Driver
 from search.failures import CRASHED, NOT_FINITE
 from search.live import Quiet
-from search.oracles import make_oracle
+from search.oracles import load, make_oracle, takes
 from search.oracles.kept import KeptInMemory
 from search.orders import Order, Outcome, Report
 from search.paths import StudyPaths
@@ -243,7 +243,8 @@ def replay_study(table: Table, tuner: str, seed: int, budget: int) -> Study:
     # keras-tuner's streams of neighbouring seeds are shifted copies of each other.
     options: dict[str, Any] = {"seed": 1000 * seed, "patience": None}
     full = -(-budget // table.epochs)
-    trials = 25 * full if tuner in ("hyperband", "bohb") else 2 * full
+    stops_early = tuner != "kt-random" and takes(load(tuner), "max_epochs")
+    trials = 25 * full if stops_early else 2 * full
     return Study(
         "replay",
         "classification",

@@ -5,8 +5,9 @@
 replays recorded learning curves (benchmarks/tables.py) through our tuners,
 keras-tuner's and Optuna's, and writes `docs/tuners.png`, the tables of
 `docs/tuners-measured.md` and `benchmarks/records/search_efficiency.json`. Every replay
-is a cell, kept in a cache: the command goes on where it was stopped, and `--shard 0/2`
-and `--shard 1/2` share the cells between two processes.
+is a cell, kept in a cache: the command goes on where it was stopped, the committed ones
+are not done again (`--again TUNER` does), and `--shard 0/2` and `--shard 1/2` share the
+cells between two processes, after which `--report` writes.
 """
 
 import argparse
@@ -14,15 +15,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import benchmarks.one_thread  # noqa: F401
 from benchmarks.efficiency_report import write_report, write_summary
-from benchmarks.peers import PEERS, replay_peer
-from benchmarks.replay import replay
+from benchmarks.replay import Clock, replay
 from benchmarks.tables import OWN, Mapping, Table, read_tables
 from search.environment import commit, version
 
@@ -30,6 +30,7 @@ RECORDS = Path(__file__).parent / "records"
 SUMMARY = RECORDS / "search_efficiency.json"
 DOCS = Path(__file__).parents[1] / "docs"
 OURS = ("bohb", "hyperband", "bayesian", "random")
+PEERS = ("optuna-tpe", "optuna-tpe-hyperband", "optuna-tpe-sha", "optuna-random-sha")
 STOCK = ("kt-random", "kt-hyperband")
 MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
 MARKS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 55, 75, 100)
@@ -43,6 +44,7 @@ NEAREST = "optuna-random-sha"
 LONG, SHORT = 100, 30
 DEFAULT = "bohb"
 FOUR_WORKERS = (DEFAULT, "hyperband", "kt-hyperband", NEAREST)
+ALL = "0/1"
 KINDS = ("short", "long", "failing", "workers")
 # Stock BayesianOptimization takes seconds a proposal, so it comes last.
 SLOW = "kt-bayesian"
@@ -108,7 +110,9 @@ def all_cells(tables: list[str]) -> Iterator[Cell]:
 def run_cell(cell: Cell, table: Table) -> dict[str, Any]:
     """Replay a cell and return what is recorded of it."""
     started = time.process_time()
-    run = replay_peer if cell.tuner in PEERS else replay
+    run: Callable[..., Clock] = replay
+    if cell.tuner in PEERS:  # only they need optuna
+        from benchmarks.peers import replay_peer as run
     clock = run(
         table,
         cell.tuner,
@@ -177,7 +181,7 @@ def run_all(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shard", default="0/1", help="which share of the cells: i/n")
+    parser.add_argument("--shard", default=ALL, help="which share of the cells: i/n")
     parser.add_argument(
         "--only", default="", help="only tables with this in their name"
     )
@@ -203,7 +207,7 @@ def main() -> None:
         forget(tuner, options.kind)
     if not options.report:
         run_all(tables, options.tuner, options.kind, options.shard)
-    else:
+    if options.report or options.shard == ALL:
         report()
 
 

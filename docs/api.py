@@ -29,8 +29,8 @@ models = export(paths, formats=["keras"])
 ```
 
 `dataclasses.replace(study, epochs=3, fixed={"stages": 2})` changes a study;
-[own-hypermodel.md](own-hypermodel.md) adds a network. This page is written by
-`make docs`.
+[own-hypermodel.md](own-hypermodel.md) adds a network, [own-tuner.md](own-tuner.md) a
+tuner. This page is written by `make docs`.
 """
 
 # Page section -> what it lists, as module:name.

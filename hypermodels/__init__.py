@@ -6,10 +6,9 @@ One of another package needs neither: `module:Class` names it, or an entry point
 group `vision_tuner.hypermodels`.
 """
 
-import sys
-from importlib import import_module, metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from hypermodels.own_code import installed, named_class
 
 if TYPE_CHECKING:
     from hypermodels.image_hypermodel import ImageHyperModel
@@ -51,10 +50,7 @@ GROUP = "vision_tuner.hypermodels"
 
 def known() -> dict[str, str]:
     """Return name -> `module:Class`, those of installed packages included."""
-    installed = {
-        entry.name: entry.value for entry in metadata.entry_points(group=GROUP)
-    }
-    return installed | HYPERMODELS
+    return installed(GROUP) | HYPERMODELS
 
 
 def task_of(name: str) -> Task:
@@ -76,41 +72,19 @@ def load(name: str) -> "type[ImageHyperModel]":
     Raises:
         ValueError: there is no such hypermodel, or it is not an `ImageHyperModel`.
     """
-    module, colon, class_name = known().get(name, name).partition(":")
-    if not colon:
+    reference = known().get(name, name)
+    if ":" not in reference:
         raise ValueError(
             f"Expected module:Class or one of {sorted(known())}. Received: {name!r}."
         )
-    if module.split(".")[0] != __name__:
-        see_current_folder()
-    try:
-        loaded: type[ImageHyperModel] = getattr(import_module(module), class_name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(
-            f"Expected the class of a hypermodel. Received: {name!r} ({error})."
-        ) from error
-    check_kind(loaded, name)
-    return loaded
-
-
-def see_current_folder() -> None:
-    """Let modules of the current folder be imported, as `python -m` does."""
-    if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.append(str(Path.cwd()))
-
-
-def check_kind(loaded: object, name: str) -> None:
-    """Raise ValueError where `loaded` is not a class of hypermodels with a task."""
     from hypermodels.image_hypermodel import ImageHyperModel
 
-    if not (isinstance(loaded, type) and issubclass(loaded, ImageHyperModel)):
-        raise ValueError(
-            "Expected a subclass of hypermodels.image_hypermodel.ImageHyperModel."
-            f" Received: {name!r}, which is {loaded!r}."
-        )
+    base = "hypermodels.image_hypermodel.ImageHyperModel"
+    loaded: type[ImageHyperModel] = named_class(reference, ImageHyperModel, base)
     missing = [key for key in ("task", "objective") if not hasattr(loaded, key)]
     if missing:
         raise ValueError(
             f"Expected the class attribute {missing[0]} (as in hypermodels/convnet.py)."
             f" Received: {name!r}, which has none."
         )
+    return loaded

@@ -12,10 +12,10 @@ from search.datasets import PreparedDataset
 from search.datasets.splits import limited
 from search.devices import cpu_flops, gpus, have_bfloat16
 from search.environment import COMMAND
-from search.errors import InputError
+from search.errors import InputError, as_input_error
 from search.inputs import (
     check_study,
-    code_hash,
+    code_hashes,
     described,
     prepared_data,
     weights_hash,
@@ -33,9 +33,9 @@ from search.studies import (
     open_study,
     record_study,
     refuse_changes,
-    suggestion,
 )
 from search.training import make_hypermodel
+from search.wording import suggestion
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def begin(
         space = declare_space(hypermodel, study.fixed)
         flops = cache(default_flops(hypermodel, space))
         study = sized(study, paths, data, flops, have_gpus)
-    files = [weights_hash(study.weights), code_hash(study.hypermodel)]
+    files = weights_hash(study.weights), code_hashes(study)
     mark = fingerprint(study, data.fingerprint, *files)
     if is_recorded(paths):
         refuse_changes(paths, study, mark, data.fingerprint)
@@ -117,13 +117,8 @@ def weights_at_hand(study: Study) -> Iterator[None]:
         is_of_file = study.weights in str(error)
         if not (isinstance(error, ConnectionError) or is_of_file):
             raise
-        words = str(error).removeprefix("Expected ").rstrip(".")
-        expected, _, received = words.partition(". Received: ")
-        raise InputError(
-            expected,
-            received,
-            "Pass --weights FILE, an .h5 without its top, or --weights none",
-        ) from error
+        remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
+        raise as_input_error(error, remedy) from error
 
 
 def check_objectives(study: Study, hypermodel: Any) -> None:

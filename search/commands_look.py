@@ -152,7 +152,7 @@ def space(
         },
         lambda name: study_paths(name, results_dir, logs_dir),
     )
-    description = space(chosen, data_dir)
+    description = space(chosen, data_dir, human(as_json).print)
     output(description, as_json, lambda console: print_space(description, console))
 
 

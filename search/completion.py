@@ -26,10 +26,10 @@ def all_studies(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def tuner_names(incomplete: str) -> list[str]:
-    """Return the tuners."""
-    from search.oracles import ORACLES
+    """Return the tuners, those of installed packages included."""
+    from search.oracles import known
 
-    return starting_with(incomplete, ORACLES)
+    return starting_with(incomplete, known())
 
 
 def hypermodel_names(incomplete: str) -> list[str]:

@@ -8,7 +8,7 @@ from functools import cache
 
 from search.paths import cache_dir
 
-# A worker holds a copy of TensorFlow and of the shuffled training images.
+# Each holds its networks and what the backend allocates for them.
 MOST_CPU_WORKERS = 4
 
 # Set where something else deals out the cores (Ray): how many this process may use.

@@ -212,8 +212,8 @@ class Driver:
         """Return whether a trial fits into what is left of `--total-epochs`."""
         if self.study.total_epochs is None:
             return True
-        roots, under_way = self.roster.roots, [self.trials[r] for r in self.targets]
-        root = roots.get(asked.trial_id) or roots.get(parent_of(asked) or "")
+        under_way = [self.trials[root] for root in self.targets]
+        root = self.roster.continued(asked, knobs_of(asked))
         known = self.trials.get(root or "")
         spent = self.roster.epochs - sum(trial.epochs for trial in under_way)
         spent += epochs_ordered(under_way, self.targets)

@@ -15,6 +15,13 @@ class InputError(Exception):
         super().__init__(f"Expected {expected}. Received: {received}. {remedy}.")
 
 
+def as_input_error(error: Exception, remedy: str) -> InputError:
+    """Return what was raised as "Expected X. Received: Y." with what to do about it."""
+    words = str(error).removeprefix("Expected ").rstrip(".")
+    expected, _, received = words.partition(". Received: ")
+    return InputError(expected, received, remedy)
+
+
 class LostDataError(InputError):
     """A prepared data set is gone or damaged; the next search prepares it again."""
 

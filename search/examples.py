@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "search cifar100-vgg16 --fix unfrozen_blocks=0 --dry-run",
         "search study.toml --budget 2h --finalize",
         "search --dataset flowers --hypermodel my_network:Patches",
+        "search cifar100-convnet --tuner my_tuner:Evolution --name with-evolution",
     ),
     "trials": ("trials cifar100-convnet", "trials cifar100-convnet --json"),
     "finalize": (

@@ -22,6 +22,7 @@ from search.datasets.layouts import Layout, find_layout
 from search.datasets.sources import SPLITS, Say, ignore
 from search.errors import InputError
 from search.files import write_text
+from search.paths import name_from
 from search.records import Value
 from search.study_files import study_file_text
 from search.wording import counted
@@ -104,7 +105,7 @@ def suggested(
     kinds = {problem.kind for problem in problems}
     sizes = EDGES[layout.task]
     settings: dict[str, Value] = {
-        "name": plain_name(folder),
+        "name": name_from(folder.resolve().name) or "own",
         "dataset": relative(folder, file),
         "hypermodel": suggested_hypermodel(layout, edge),
         "image_size": max([size for size in sizes if size <= edge], default=sizes[0]),
@@ -124,15 +125,6 @@ def suggested_hypermodel(layout: Layout, edge: int) -> str:
         return "mobilenet_unet"
     is_plain = edge <= SMALL_EDGE or len(layout.files) >= MANY_IMAGES
     return "convnet" if is_plain else "vgg16_transfer"
-
-
-def plain_name(folder: Path) -> str:
-    """Return the folder's name as the name of a study."""
-    name = "".join(
-        sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-"
-        for sign in folder.resolve().name
-    )
-    return name.strip("-._") or "own"
 
 
 def relative(folder: Path, file: Path) -> str:

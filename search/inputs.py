@@ -17,9 +17,11 @@ import filelock
 import hypermodels
 from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
-from search.errors import InputError
+from search.errors import InputError, as_input_error
 from search.files import check_writable, write_text
-from search.paths import StudyPaths
+from search.oracles import ORACLES
+from search.oracles import load as load_tuner
+from search.paths import StudyPaths, name_from
 from search.records import Direction, Task
 from search.studies import (
     PRECISIONS,
@@ -28,9 +30,9 @@ from search.studies import (
     is_recorded,
     open_study,
     ready_made,
-    suggestion,
 )
 from search.study_files import SUFFIX, read_study_file
+from search.wording import suggestion
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -50,12 +52,7 @@ def check_hypermodel(name: str) -> None:
     try:
         hypermodels.load(name)
     except ValueError as error:
-        raise InputError(
-            "--hypermodel module:Class, a class of the current folder or of an"
-            " installed package",
-            str(error).removesuffix("."),
-            "docs/own-hypermodel.md shows one",
-        ) from error
+        raise as_input_error(error, "docs/own-hypermodel.md shows one") from error
 
 
 def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
@@ -68,9 +65,8 @@ def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
         own = hypermodels.load(hypermodel)
         objective, direction = own.objective, own.direction
     words = (Path(dataset).name, hypermodel.rpartition(":")[2].replace("_", "-"))
-    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.") for word in words]
     return Study(
-        name=name or "-".join(plain),
+        name=name or "-".join(filter(None, map(name_from, words))),
         task=task,
         dataset=dataset,
         hypermodel=hypermodel,
@@ -79,12 +75,16 @@ def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
     )
 
 
-def code_hash(hypermodel: str) -> str | None:
-    """Return the hash of the file of a hypermodel of one's own, None for ours."""
-    if hypermodel in hypermodels.HYPERMODELS:
-        return None
-    source = inspect.getsourcefile(hypermodels.load(hypermodel))
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None
+def code_hashes(study: Study) -> list[str]:
+    """Return the hashes of the files of a hypermodel and a tuner of one's own."""
+    classes: list[type] = []
+    if study.hypermodel not in hypermodels.HYPERMODELS:
+        classes.append(hypermodels.load(study.hypermodel))
+    if study.tuner not in ORACLES:
+        classes.append(load_tuner(study.tuner))
+    sources = [inspect.getsourcefile(own) for own in classes]
+    files = [Path(source) for source in sources if source]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 def check_study(study: Study) -> Study:

@@ -114,9 +114,10 @@ class LiveView:
         ended = states.total() - sum(states[state] for state in QUIET_STATES)
         parts = [counted(ended, "trial"), counted(epochs, "epoch")]
         if self._planned is not None:
+            trials, most = self._planned  # lowered, there may be more already
             parts = [
-                f"{ended}/{self._planned[0]} trials",
-                f"{epochs}/{self._planned[1]} epochs",
+                f"{ended}/{max(ended, trials)} trials",
+                f"{epochs}/{max(epochs, most)} epochs",
             ]
         best = self._tally.best
         if best is not None:

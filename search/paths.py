@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,3 +155,10 @@ def cache_dir() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "vision-tuner"
+
+
+def name_from(words: str) -> str:
+    """Return words as the name of a study; letters lose their accents."""
+    parts = unicodedata.normalize("NFKD", words)
+    letters = "".join(sign for sign in parts if not unicodedata.combining(sign))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("-._")

@@ -61,14 +61,23 @@ class Roster:
     def root_of(self, asked: Any, knobs: Values) -> str:
         """Return the id of the trial an oracle's trial is, new or continued."""
         if asked.trial_id not in self.roots:
-            root = self._root_of_new(parent_of(asked), knobs)
+            root = self.continued(asked, knobs) or self._root_of_new(knobs)
             self.roots[asked.trial_id] = root
             self.rungs[root] += 1
             self._unclaimed.pop(root, None)
         return self.roots[asked.trial_id]
 
-    def _root_of_new(self, parent: str | None, knobs: Values) -> str:
-        if parent is not None:
-            return self.roots[parent]
+    def continued(self, asked: Any, knobs: Values) -> str | None:
+        """Return the id of the trial that an oracle's trial goes on with, if any.
+
+        With other knobs, or beside one that trains, it would be another training.
+        """
+        if asked.trial_id in self.roots:
+            return self.roots[asked.trial_id]
+        parent = self._trials.get(self.roots.get(parent_of(asked) or "", ""))
+        goes_on = parent and parent.state != "RUNNING" and parent.values == knobs
+        return parent.trial_id if parent and goes_on else None
+
+    def _root_of_new(self, knobs: Values) -> str:
         known = same_values(self._unclaimed.values(), knobs)
         return known.trial_id if known else f"{len(self._trials):04d}"

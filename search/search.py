@@ -80,6 +80,7 @@ def search(
     begun, told = prepare_search(study, paths, data_dir, crew, console, crew.expect)
     study, space = begun.study, begun.space
     check_folders(paths)
+    oracle = make_oracle(study, space, told)  # one of the user's own may fail
     with only_driver(paths):
         begun.record(paths)
         if not paths.oracle.exists():
@@ -102,7 +103,7 @@ def search(
                 study=study,
                 paths=paths,
                 data_folder=begun.data.folder,
-                oracle=make_oracle(study, space, told),
+                oracle=oracle,
                 executor=make_executor(crew, paths.worker_logs, view.notice),
                 watcher=Watchers([view, events]),
                 wall=wall,

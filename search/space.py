@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.backend import load_keras
+from search.datasets.sources import Say, ignore
 from search.inputs import check_study, prepared_data
 from search.live import duration
 from search.oracles import check_tuner, planned
@@ -16,14 +17,18 @@ from search.studies import Study
 from search.training import make_hypermodel
 
 
-def space(study: Study, data_dir: Path | None) -> dict[str, Any]:
+def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, Any]:
     """Return the study's knobs and what searching them costs.
+
+    Args:
+        say: told what takes seconds.
 
     Raises:
         InputError: the study cannot be run as it is.
     """
     check_tuner(study.tuner)
-    data = prepared_data(check_study(study), data_dir)
+    data = prepared_data(check_study(study), data_dir, say)
+    say("Timing an epoch of the default network")
     load_keras()
     hypermodel = make_hypermodel(study, data, study.epochs)
     declared = declare_space(hypermodel, study.fixed)

@@ -5,7 +5,7 @@ from typing import Any
 
 from search.errors import InputError
 from search.records import Value, Values
-from search.studies import suggestion
+from search.wording import suggestion
 
 
 def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:

@@ -1,10 +1,9 @@
 """Studies: what one search is, the ready-made ones, and the verb that lists them."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from search.errors import InputError
 from search.files import read_sealed, write_sealed
 from search.paths import StudyPaths, studies_in, study_paths
 from search.records import JUDGED, Direction, Task, Trial, Values, ranked, read_records
+from search.wording import suggestion
 
 # As Keras names them; the weights of both are float32.
 PRECISIONS = ("float32", "mixed_bfloat16", "auto")
@@ -27,7 +27,7 @@ class Study:
         name: its folder below results/ and tensorboard_logs/.
         dataset: a registered name, `tfds:NAME` or a folder.
         hypermodel: a registered name, or `module:Class`.
-        tuner: a registered name.
+        tuner: a registered name, or `module:Class`.
         objective: Keras' log key of the score, on validation.
         epochs: most epochs of one trial.
         trials: number of configurations; None = what the tuner plans.
@@ -40,7 +40,7 @@ class Study:
         data_dir: where the data was found, as the user wrote it.
         budget_seconds: wall time of the search; None = no limit.
         max_flops: larger networks are infeasible (forward, one image); None = no
-            limit where there is a GPU, else what trains in a minute or so.
+            limit where there is a GPU, else what trains an epoch in half a minute.
         further_objectives: what else is to be good, besides `objective`.
         start_from: earlier studies whose trials the tuner is told, or `baselines`.
         skip_unreadable: leave image files out that cannot be read.
@@ -142,22 +142,16 @@ def ready_made(name: str) -> Study:
     return studies[name]
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return 'Did you mean X? ', or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {near[0]}? " if near else ""
-
-
 def fingerprint(
     study: Study,
     data_fingerprint: str,
     weights_hash: str | None,
-    code_hash: str | None = None,
+    code_hashes: Sequence[str] = (),
 ) -> str:
     """Return a hash of everything that decides the outcome of the search.
 
     Args:
-        code_hash: of the file of a hypermodel of one's own.
+        code_hashes: of the files of a hypermodel and a tuner of one's own.
     """
     settings = {
         key: value
@@ -168,8 +162,7 @@ def fingerprint(
         del settings["precision"]  # as when there was no choice
     if weights_hash is not None:
         del settings["weights"]  # a file is what it holds, wherever it lies
-    parts = [settings, data_fingerprint, weights_hash]
-    parts += [code_hash] if code_hash else []
+    parts = [settings, data_fingerprint, weights_hash, *code_hashes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -286,10 +279,12 @@ def refuse_changes(
             remedy = f"Repeat the search with the recorded value, {rest}"
             raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
     files = [f"weights {study.weights}"] if Path(study.weights).is_file() else []
-    files += [f"own hypermodel {study.hypermodel}"] if ":" in study.hypermodel else []
+    own = {"hypermodel": study.hypermodel, "tuner": study.tuner}
+    files += [f"own {kind} {name}" for kind, name in own.items() if ":" in name]
     if data_mark != recorded["data"].get("fingerprint"):
         files = [f"data set {study.dataset}"]
-    asked = f"{' and '.join(files)} as in the recorded search"
+    asked = " and ".join(files) or "the installed hypermodel and tuner"
+    asked += " as in the recorded search"
     raise InputError(asked, "other contents", f"Restore what has changed, {rest}")
 
 

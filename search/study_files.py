@@ -10,7 +10,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from search.errors import InputError
 from search.records import Value
-from search.studies import Study, suggestion
+from search.studies import Study
+from search.wording import suggestion
 
 SUFFIX = ".toml"
 # Decided by the others, or by where it runs.

@@ -8,7 +8,8 @@ from typing import Any
 from search.errors import InputError
 from search.records import Finalist, Trial, Value, Values, ranked
 from search.spaces import checked, completed, condition_of, default_values
-from search.studies import Study, suggestion
+from search.studies import Study
+from search.wording import suggestion
 
 # An Int with more values is compared at its ends and its default only.
 MOST_INT_VALUES = 4

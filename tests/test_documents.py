@@ -179,7 +179,7 @@ def test_the_tutorials_show_what_init_says(
 
 @pytest.fixture(scope="module")
 def workshop(tutorials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of: own images, a network, finished and searched studies."""
+    """What the pages speak of: own images, network, tuner, and finished studies."""
     folder = tmp_path_factory.mktemp("workshop")
     for name in ("flowers", "cells", "study.toml", "cells.toml"):
         copy = shutil.copytree if (tutorials / name).is_dir() else shutil.copyfile
@@ -187,15 +187,15 @@ def workshop(tutorials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "flowers" / "lily", folder / "photos")
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     Image.fromarray(noise).save(folder / "picture.jpg")
-    (network,) = [
-        content
-        for _, content in code_blocks((ROOT / "docs/own-hypermodel.md").read_text())
-        if content.startswith("# my_network.py")
-    ]
-    (folder / "my_network.py").write_text(network)
+    for page, file in (("hypermodel", "my_network.py"), ("tuner", "my_tuner.py")):
+        blocks = code_blocks((ROOT / "docs" / f"own-{page}.md").read_text())
+        (code,) = [code for _, code in blocks if code.startswith(f"# {file}")]
+        (folder / file).write_text(code)
     for name, kind in (
         ("cifar100-convnet", "flowers"),
         ("patches", "flowers"),
+        ("evolved", "flowers"),
+        ("vgg16-upper", "flowers"),
         ("flowers", "flowers"),
         ("voc2012-unet", "cells"),
         ("voc2012-mobilenet", "cells"),

@@ -8,7 +8,7 @@ import pytest
 
 from search.errors import InputError
 from search.inputs import chosen_study, parse_duration
-from search.paths import StudyPaths, study_paths
+from search.paths import StudyPaths, name_from, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
 from search.studies import Study, fingerprint, read_study, ready_made, record_study
 
@@ -164,3 +164,16 @@ def test_the_fingerprint_follows_what_decides_the_outcome_and_nothing_else() -> 
     assert fingerprint(replace(study, seed=1), "data", None) != mark
     assert fingerprint(study, "other data", None) != mark
     assert fingerprint(study, "data", "weights") != mark
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("flowers", "flowers"),
+        ("Äpfel & Birnen", "Apfel-Birnen"),
+        ("_été 2026.", "ete-2026"),
+        ("写真", ""),
+    ],
+)
+def test_a_study_s_name_is_made_of_a_folder_s(words: str, name: str) -> None:
+    assert name_from(words) == name

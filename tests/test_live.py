@@ -38,14 +38,14 @@ def trials() -> list[Trial]:
     ]
 
 
-def view(screen: Console) -> LiveView:
+def view(screen: Console, planned: tuple[int, int] = (12, 120)) -> LiveView:
     """Return the view of a search of 12 trials, two of them running."""
     made = LiveView(
         screen,
         objective="val_accuracy",
         direction="max",
         most_epochs=27,
-        planned=(12, 120),
+        planned=planned,
         budget_left=lambda: 600.0,
     )
     made.targets = {"0005": 9, "0006": 3}
@@ -82,6 +82,11 @@ def test_where_nothing_can_be_redrawn_there_are_lines() -> None:
         if not screen.is_jupyter:  # there rich hands text to the notebook
             assert "trial 0005 completed: val_accuracy 0.7000 after 9 epochs" in said
         assert "\x1b[" not in said
+
+
+def test_a_limit_that_was_lowered_is_not_exceeded() -> None:
+    summary = view(console(), planned=(2, 4)).summary()
+    assert summary.startswith("4/4 trials, 18/18 epochs")
 
 
 def test_quiet_says_nothing() -> None:

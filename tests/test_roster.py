@@ -26,7 +26,8 @@ def test_sums_and_counts_are_those_of_all_trials() -> None:
         if trials and chance.random() < 0.6:
             parent = chance.choice(list(roster.roots))
         root = roster.root_of(asked(number, parent), {})
-        assert root == (roster.roots[parent] if parent else f"{len(trials):04d}")
+        goes_on = parent and trials[roster.roots[parent]].state != "RUNNING"
+        assert root == (roster.roots[parent or ""] if goes_on else f"{len(trials):04d}")
         assert roster.root_of(asked(number, parent), {}) == root
         trials[root] = replace(
             trials.get(root, Trial(root)),
@@ -72,3 +73,14 @@ def test_remembered_trials_are_claimed_once_by_their_values() -> None:
     ]
     assert roots == ["0002", "0000", "0001", "0003"]
     assert roster.root_of(asked(9, "asked0"), {"depth": 3}) == "0002"
+
+
+def test_what_goes_on_with_other_knobs_is_a_training_of_its_own() -> None:
+    roster = Roster()
+    root = roster.root_of(asked(0), {"depth": 2})
+    roster.record(Trial(root, "PAUSED", values={"depth": 2}, epochs=3))
+    assert roster.root_of(asked(1, "asked0"), {"depth": 2}) == root
+    other = roster.root_of(asked(2, "asked0"), {"depth": 3})
+    assert other != root
+    assert roster.root_of(asked(2, "asked0"), {"depth": 3}) == other
+    assert roster.root_of(asked(3, "unheard-of"), {"depth": 2}) not in (root, None)

@@ -17,7 +17,7 @@ from search.datasets.tfds_classification import PREFIX, find_tfds
 from search.datasets.voc2012 import find_voc2012
 from search.errors import InputError
 from search.records import Task
-from search.studies import suggestion
+from search.wording import suggestion
 
 __all__ = ["SOURCES", "PreparedDataset", "open_prepared", "prepare"]
 

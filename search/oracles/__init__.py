@@ -1,44 +1,86 @@
 """Tuners by name, each a `keras_tuner.Oracle`.
 
-To add one: a class in a file of its own that takes `objective`, `hyperparameters`,
-`seed` and either `max_trials` or `max_epochs`, and a line in `ORACLES`.
+To add one here: a class in a file of its own that takes `objective`,
+`hyperparameters`, `seed` and what it needs of `max_trials` and `max_epochs`, and a line
+in `ORACLES`. One of another package needs no line: `module:Class` names it, or an entry
+point of the group `vision_tuner.tuners`.
 """
 
+import inspect
 from collections.abc import Callable
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search.errors import InputError
+from hypermodels.own_code import installed, named_class
+from search.backend import load_keras
+from search.errors import InputError, as_input_error
 from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
 from search.oracles.brackets import FACTOR, plan_brackets
 from search.oracles.kept import KeptInMemory
 from search.pareto import direction_of
-from search.studies import Study, suggestion
+from search.studies import Study
 from search.warm_start import WarmStart
+from search.wording import suggestion
 
-# name -> (module, class); modules are imported when used, because they need Keras.
+if TYPE_CHECKING:
+    import keras_tuner
+
+# name -> module:Class; imported when used, because they need Keras.
 ORACLES = {
-    "random": ("search.oracles.random_search", "RandomSearch"),
-    "grid": ("search.oracles.grid", "GridSearch"),
-    "bayesian": ("search.oracles.bayesian", "BayesianOptimization"),
-    "bohb": ("search.oracles.bohb", "Bohb"),
-    "hyperband": ("search.oracles.hyperband", "Hyperband"),
-    "kt-hyperband": ("keras_tuner.oracles", "HyperbandOracle"),
-    "kt-bayesian": ("keras_tuner.oracles", "BayesianOptimizationOracle"),
+    "random": "search.oracles.random_search:RandomSearch",
+    "grid": "search.oracles.grid:GridSearch",
+    "bayesian": "search.oracles.bayesian:BayesianOptimization",
+    "bohb": "search.oracles.bohb:Bohb",
+    "hyperband": "search.oracles.hyperband:Hyperband",
+    "kt-hyperband": "keras_tuner.oracles:HyperbandOracle",
+    "kt-bayesian": "keras_tuner.oracles:BayesianOptimizationOracle",
 }
 # Those that can be told of earlier results and further objectives.
 TELLABLE = ("random", "grid", "bayesian", "bohb", "hyperband")
 DEFAULT_TRIALS = 20
+# Entry points: name = module:Class
+GROUP = "vision_tuner.tuners"
+
+
+def known() -> dict[str, str]:
+    """Return name -> `module:Class`, those of installed packages included."""
+    return installed(GROUP) | ORACLES
+
+
+def load(name: str) -> "type[keras_tuner.Oracle]":
+    """Import a tuner (and Keras with it).
+
+    Args:
+        name: one of `known`, or `module:Class`; the module may lie in the current
+            folder.
+
+    Raises:
+        ValueError: there is no such class, or it is not a `keras_tuner.Oracle`.
+    """
+    import keras_tuner
+
+    reference, base = known().get(name, name), keras_tuner.Oracle
+    loaded: type[keras_tuner.Oracle] = named_class(
+        reference, base, "keras_tuner.Oracle"
+    )
+    return loaded
 
 
 def check_tuner(name: str) -> None:
-    """Raise InputError where there is no such tuner."""
-    if name not in ORACLES:
+    """Raise InputError where there is no such tuner; imports one that is own."""
+    if name in ORACLES:
+        return
+    names = known()
+    if name not in names and ":" not in name:
         raise InputError(
-            f"a tuner ({', '.join(ORACLES)})",
+            f"a tuner ({', '.join(names)}) or module:Class",
             repr(name),
-            suggestion(name, ORACLES) + "Choose another --tuner",
+            suggestion(name, names) + "Choose another --tuner",
         )
+    load_keras()
+    try:
+        load(name)
+    except ValueError as error:
+        raise as_input_error(error, "docs/own-tuner.md shows one") from error
 
 
 def check_tellable(study: Study) -> None:
@@ -53,11 +95,15 @@ def check_tellable(study: Study) -> None:
 
 def check_limits(study: Study) -> None:
     """Raise InputError where the tuner would not heed a limit."""
-    if study.tuner == "kt-hyperband" and study.trials is not None:
+    if study.trials is None:
+        return
+    own = study.tuner not in ORACLES
+    decides = not takes(load(study.tuner), "max_trials") if own else False
+    if decides or study.tuner == "kt-hyperband":
         raise InputError(
-            "--tuner kt-hyperband without --trials: its brackets decide",
+            f"--tuner {study.tuner} without --trials: it decides how many",
             f"--trials {study.trials}",
-            "Limit it by --total-epochs or --budget, or use --tuner hyperband",
+            "Limit it by --total-epochs or --budget, or choose another --tuner",
         )
 
 
@@ -71,34 +117,55 @@ def make_oracle(
     """
     import keras_tuner
 
-    module, name = ORACLES[study.tuner]
-    kind = getattr(import_module(module), name)
-    oracle_class: Callable[..., Any] = type(f"Kept{name}", (KeptInMemory, kind), {})
-    budget: dict[str, Any] = {"max_trials": study.trials or DEFAULT_TRIALS}
-    if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
-        budget = {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
-    elif study.tuner == "bohb":
-        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
-        budget = {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
-    elif study.tuner == "kt-bayesian":
+    kind = load(study.tuner)
+    oracle_class: Callable[..., Any] = type(
+        f"Kept{kind.__name__}", (KeptInMemory, kind), {}
+    )
+    if study.tuner == "kt-bayesian":
         show_sklearn()
-    elif study.tuner == "kt-hyperband":
-        budget = {"max_epochs": study.epochs, "factor": FACTOR}
+    options = budget(study, kind)
+    if takes(kind, "allow_new_entries"):
+        options["allow_new_entries"] = False
     if study.tuner in TELLABLE:
         told = told or WarmStart()
         further = {name: direction_of(name) for name in study.further_objectives}
-        budget |= {"further": further, "first": told.first, "earlier": told.earlier}
+        options |= {"further": further, "first": told.first, "earlier": told.earlier}
     oracle = oracle_class(
         objective=keras_tuner.Objective(study.objective, study.direction),
         hyperparameters=hyperparameters,
-        allow_new_entries=False,
         # keras-tuner takes 0 for "no seed" and then draws one.
         seed=study.seed + 1,
-        **budget,
+        **options,
     )
     oracle.verbose = 0
     return oracle
+
+
+def budget(study: Study, kind: type) -> dict[str, Any]:
+    """Return what tells a tuner how much it may train."""
+    if study.tuner == "hyperband":
+        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
+        return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
+    if study.tuner == "bohb":
+        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
+        return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
+    if study.tuner == "kt-hyperband":
+        return {"max_epochs": study.epochs, "factor": FACTOR}
+    trials = study.trials or DEFAULT_TRIALS
+    options = {"max_trials": trials, "max_epochs": study.epochs}
+    return {name: value for name, value in options.items() if takes(kind, name)}
+
+
+def takes(kind: type, option: str) -> bool:
+    """Return whether a class is made with an option, its own or its bases'."""
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters
+            if option in parameters:
+                return True
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                return False
+    return False
 
 
 def show_sklearn() -> None:
@@ -121,7 +188,9 @@ def planned(study: Study) -> tuple[int, int] | None:
     if study.tuner == "bohb":
         plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
         return plan.bracket.sizes[0], plan.epochs
-    if study.tuner in ("random", "bayesian", "kt-bayesian"):
+    if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
+        return None
+    if study.tuner not in ("grid", "kt-hyperband"):
         trials = study.trials or DEFAULT_TRIALS
         return trials, trials * study.epochs
     return None
