@@ -38,7 +38,7 @@ What each hypermodel can be, as it is for the ready-made studies: CIFAR-100 for
 classification, VOC 2012 at 128 pixels for segmentation. `vision-tuner space STUDY`
 prints the same for a study of yours, with what the search will cost; `--fix KNOB=VALUE`
 takes a knob out of the search. In the pictures a box is as tall as it has pixels and as
-wide as it has channels; they show the default point, the first trial of every search.
+wide as it has channels; they show the default point, the first trial of our tuners.
 
 This page and its pictures are written by `make docs`.
 """

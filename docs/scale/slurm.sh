@@ -17,7 +17,7 @@
 set -euo pipefail
 
 # Edit these three. All must lie on storage that every node mounts at the same path.
-environment=$HOME/vision-tuner/.venv     # where `pip install 'vision-tuner[ray]'` ran
+environment=$HOME/vision-tuner/.venv     # where `pip install '.[ray]'` ran
 folder=$HOME/vision-tuner                # results and TensorBoard logs go below it
 search=(cifar100-convnet --epochs 81 --cpus-per-trial 4 --gpus-per-trial 1)
 
