@@ -161,7 +161,7 @@ def table(runs: list[Any]) -> str:
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for side in ("ours", "keras-tuner"):
         own = [run for run in runs if run["side"] == side]
-        cells = [f"{mean(run[key] for run in own):.0f}" for key in ("trials", "epochs")]
+        cells = [f"{mean(run[key] for run in own):.3g}" for key in ("trials", "epochs")]
         for key in ("test", "ensemble test"):
             scores = [run[key] for run in own if key in run]
             spread = f" ± {stdev(scores):.4f}" if len(scores) > 1 else ""
