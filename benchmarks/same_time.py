@@ -3,16 +3,17 @@
     python -m benchmarks.same_time --data-dir DIR [--seconds 300] [--seeds 3]
 
 Ours is `vision-tuner search --budget … --finalize` with its default tuner. keras-tuner
-1.4.8 is used as its documentation shows it: `Hyperband` with its default settings, a
-TensorBoard callback, at the end `get_best_models`. Both get one space (small convnets,
-so that neither needs a limit of size), the same training and validation images and the
-same most epochs. Time counts from the start of the process, imports and compilation
-included; preparing the data does not, nor does the test of keras-tuner's model, which
-gets as long as ours took where that was longer. What keras-tuner trains when its time
-is over is lost, as it would be to its user. The test images are seen by neither before.
+1.4.8 is used as its documentation shows it: `Hyperband` or `RandomSearch` with their
+default settings, a TensorBoard callback, at the end `get_best_models`. All get one
+space (small convnets, so that none needs a limit of size), the same training and
+validation images and the same most epochs. Time counts from the start of the process,
+imports and compilation included; preparing the data does not, nor does the test of
+keras-tuner's model. It gets as long as ours took with that seed where that was longer.
+What it trains when its time is over is lost, as it would be to its user; where no trial
+has ended there is no model. The test images are seen by none before.
 
-Runs are added to `benchmarks/results/same_time.json`; `--table` only prints what is
-there. Other work on the machine makes a run worthless.
+Runs are added to `benchmarks/results/same_time.json`, and those that are there are not
+repeated; `--table` only prints it. Other work on the machine makes a run worthless.
 """
 
 import argparse
@@ -24,13 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.speed_cases import SMALL_CONVNET
-from search.environment import environment
+from search.environment import commit, environment
 from search.files import read_json, write_json
 from search.paths import StudyPaths, study_paths
 from search.records import Trial, read_ensemble, read_records
@@ -40,6 +42,9 @@ RECORD = Path(__file__).parent / "results" / "same_time.json"
 STUDY, IMAGES, EPOCHS = "cifar100-convnet", 5_000, 27
 # Of the time, for what lies around a search with --finalize: imports, the test set.
 SECONDS_AROUND = 15.0
+OURS, HYPERBAND, RANDOM = "ours", "keras-tuner Hyperband", "keras-tuner RandomSearch"
+SIDES = (OURS, HYPERBAND, RANDOM)
+Run = dict[str, Any]
 
 
 def paths_of(work: Path) -> StudyPaths:
@@ -79,9 +84,9 @@ def ours(seed: int, seconds: float, data_dir: Path, work: Path) -> dict[str, Any
 
 
 def keras_tuners(
-    seed: int, began: float, seconds: float, data_dir: Path, work: Path
+    side: str, seed: int, began: float, seconds: float, data_dir: Path, work: Path
 ) -> dict[str, Any]:
-    """Run keras-tuner's Hyperband until the time is over; score its best model."""
+    """Run a tuner of keras-tuner's until the time is over; score its best model."""
     import keras
     import keras_tuner as kt
 
@@ -101,10 +106,15 @@ def keras_tuners(
     study = study_of(seed)
     data = prepared_data(study, data_dir)
     hypermodel = make_hypermodel(study, data, study.epochs)
-    tuner = kt.Hyperband(
+    limits = {
+        HYPERBAND: (kt.Hyperband, {"max_epochs": study.epochs}),
+        RANDOM: (kt.RandomSearch, {"max_trials": 1_000}),
+    }
+    kind, limit = limits[side]
+    tuner = kind(
         hypermodel,
         objective=kt.Objective(study.objective, study.direction),
-        max_epochs=study.epochs,
+        **limit,
         hyperparameters=declare_space(hypermodel, study.fixed),
         seed=seed + 1,
         directory=str(work / "keras_tuner"),
@@ -120,47 +130,76 @@ def keras_tuners(
             verbose=0,
         )
     finished = [t for t in tuner.oracle.trials.values() if t.status == "COMPLETED"]
+    epochs = [epochs_of(trial, study.epochs) for trial in finished]
+    found = {"trials": len(finished), "epochs": sum(epochs)}
+    if not finished:
+        return found
     model = tuner.get_best_models(1)[0]
     scores = model.evaluate(
         *data.open("test", study.task), batch_size=500, verbose=0, return_dict=True
     )
-    epochs = [t.hyperparameters.values["tuner/epochs"] for t in finished]
-    before = [t.hyperparameters.values["tuner/initial_epoch"] for t in finished]
-    return {
-        "trials": len(finished),
-        "epochs": sum(epochs) - sum(before),
+    return found | {
         "validation": max(trial.score for trial in finished),
         "test": float(scores["accuracy"]),
     }
 
 
-def run_pair(seed: int, seconds: float, data_dir: Path, work: Path) -> list[Any]:
-    """Run both sides in turn, each from a process of its own on."""
+def epochs_of(trial: Any, most: int) -> int:
+    """Return the epochs a trial of keras-tuner's has trained."""
+    values = trial.hyperparameters.values
+    reached: int = values.get("tuner/epochs", most)
+    return reached - int(values.get("tuner/initial_epoch", 0))
+
+
+def run_ours(seed: int, seconds: float, data_dir: Path, work: Path) -> dict[str, Any]:
+    """Run our side from a process of its own on."""
     began = time.time()
     found = ours(seed, seconds, data_dir, work)
-    wall = time.time() - began
-    runs = [{"side": "ours", "wall_seconds": wall, **found}]
-    # As long as ours took, where that was longer.
-    given = max(seconds, wall)
-    command = [sys.executable, "-m", "benchmarks.same_time", "--peer", str(seed)]
-    command += ["--seconds", str(given), "--data-dir", str(data_dir)]
+    return {"wall_seconds": time.time() - began, **found}
+
+
+def run_peer(
+    side: str, seed: int, seconds: float, data_dir: Path, work: Path
+) -> dict[str, Any]:
+    """Run a side of keras-tuner's from a process of its own on."""
+    command = [sys.executable, "-m", "benchmarks.same_time", "--peer", side]
+    command += ["--first-seed", str(seed), "--seconds", str(seconds)]
+    command += ["--data-dir", str(data_dir), "--work", str(work)]
     told = subprocess.run(
-        [*command, "--work", str(work), "--began", str(time.time())],
+        [*command, "--began", str(time.time())],
         check=True,
         text=True,
         stdout=subprocess.PIPE,
     ).stdout
-    peer = json.loads(told.splitlines()[-1])
-    runs.append({"side": "keras-tuner", "wall_seconds": given, **peer})
-    return [{"seed": seed, "seconds": seconds, **run} for run in runs]
+    return {"wall_seconds": seconds, **json.loads(told.splitlines()[-1])}
 
 
-def table(runs: list[Any]) -> str:
+def run_seed(
+    seed: int, seconds: float, data_dir: Path, done: Sequence[Run]
+) -> Iterator[Run]:
+    """Run the sides that have not been run with a seed, in turn."""
+    own = {run["side"]: run for run in done if run["seed"] == seed}
+    for side in SIDES:
+        if side in own:
+            continue
+        with tempfile.TemporaryDirectory() as work:
+            if side == OURS:
+                found = run_ours(seed, seconds, data_dir, Path(work))
+            else:
+                given = max(seconds, own[OURS]["wall_seconds"])
+                found = run_peer(side, seed, given, data_dir, Path(work))
+        own[side] = {"side": side, "seed": seed, "seconds": seconds, **found}
+        yield own[side] | {"commit": commit()}
+
+
+def table(runs: Sequence[Run]) -> str:
     """Return the rows of docs/tuners.md: means and standard deviations of the seeds."""
     lines = ["| | seeds | trials | epochs | best single, test | ensemble, test |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
-    for side in ("ours", "keras-tuner"):
+    for side in SIDES:
         own = [run for run in runs if run["side"] == side]
+        if not own:
+            continue
         cells = [f"{mean(run[key] for run in own):.3g}" for key in ("trials", "epochs")]
         for key in ("test", "ensemble test"):
             scores = [run[key] for run in own if key in run]
@@ -178,29 +217,30 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="Only print the table.")
     parser.add_argument("--record", type=Path, default=RECORD)
-    for name, kind in (("--peer", int), ("--work", Path), ("--began", float)):
+    for name, kind in (("--peer", str), ("--work", Path), ("--began", float)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    seed, seconds, data_dir = given.first_seed, given.seconds, given.data_dir
     if given.peer is not None:
-        arguments = given.peer, given.began, given.seconds, given.data_dir, given.work
-        print(json.dumps(keras_tuners(*arguments)))
+        arguments = given.began, seconds, data_dir, given.work
+        print(json.dumps(keras_tuners(given.peer, seed, *arguments)))
         return
     record = read_json(given.record) if given.record.exists() else {}
+    runs = record.get("runs", [])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    first = given.first_seed
-    for seed in range(first, first + (0 if given.table else given.seeds)):
-        with tempfile.TemporaryDirectory() as work:
-            prepare(seed, given.data_dir)
-            runs = run_pair(seed, given.seconds, given.data_dir, Path(work))
-        record = {
-            "command": "python -m benchmarks.same_time --data-dir DATA",
-            "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU",
-            "environment": environment(),
-            "runs": [*record.get("runs", []), *runs],
-        }
-        write_json(given.record, record)
-        print("\n".join(map(json.dumps, runs)), flush=True)
-    print(table(record["runs"]))
+    for number in range(seed, seed + (0 if given.table else given.seeds)):
+        prepare(number, data_dir)
+        for run in run_seed(number, seconds, data_dir, runs):
+            runs = [*runs, run]
+            record = {
+                "command": "python -m benchmarks.same_time --data-dir DATA",
+                "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU",
+                "environment": environment(),
+                "runs": runs,
+            }
+            write_json(given.record, record)
+            print(json.dumps(run), flush=True)
+    print(table(runs))
 
 
 def prepare(seed: int, data_dir: Path) -> None:
