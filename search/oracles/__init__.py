@@ -58,11 +58,11 @@ def load(name: str) -> "type[keras_tuner.Oracle]":
     """
     import keras_tuner
 
-    reference, base = known().get(name, name), keras_tuner.Oracle
-    loaded: type[keras_tuner.Oracle] = named_class(
-        reference, base, "keras_tuner.Oracle"
+    reference = ORACLES.get(name) or installed(GROUP).get(name, name)
+    kind: type[keras_tuner.Oracle] = named_class(
+        reference, keras_tuner.Oracle, "keras_tuner.Oracle"
     )
-    return loaded
+    return kind
 
 
 def check_tuner(name: str) -> None:
