@@ -2,8 +2,8 @@
 
     python -m benchmarks.same_time --data-dir DIR [--seconds 300] [--seeds 3]
 
-Ours is `vision-tuner search --budget … --finalize` with its default tuner. keras-tuner
-1.4.8 is used as its documentation shows it: `Hyperband` or `RandomSearch` with their
+Ours is `vision-tuner search --budget … --finalize` with `bohb`, its default tuner, and
+with `priorband`. keras-tuner 1.4.8 is used as its documentation shows it: `Hyperband` or `RandomSearch` with their
 default settings, a TensorBoard callback, at the end `get_best_models`. All get one
 space (small convnets, so that none needs a limit of size), the same training and
 validation images and the same most epochs. Time counts from the start of the process,
@@ -42,8 +42,9 @@ RECORD = Path(__file__).parent / "results" / "same_time.json"
 STUDY, IMAGES, EPOCHS = "cifar100-convnet", 5_000, 27
 # Of the time, for what lies around a search with --finalize: imports, the test set.
 SECONDS_AROUND = 15.0
-OURS, HYPERBAND, RANDOM = "ours", "keras-tuner Hyperband", "keras-tuner RandomSearch"
-SIDES = (OURS, HYPERBAND, RANDOM)
+HYPERBAND, RANDOM = "keras-tuner Hyperband", "keras-tuner RandomSearch"
+OURS = ("bohb", "priorband")
+SIDES = (*OURS, HYPERBAND, RANDOM)
 Run = dict[str, Any]
 
 
@@ -61,9 +62,11 @@ def study_of(seed: int) -> Study:
     )
 
 
-def ours(seed: int, seconds: float, data_dir: Path, work: Path) -> dict[str, Any]:
+def ours(
+    tuner: str, seed: int, seconds: float, data_dir: Path, work: Path
+) -> dict[str, Any]:
     """Run our search with its finalize; return what its records say."""
-    command = [sys.executable, "-m", "search", "search", STUDY]
+    command = [sys.executable, "-m", "search", "search", STUDY, "--tuner", tuner]
     command += ["--limit-train", str(IMAGES), "--epochs", str(EPOCHS)]
     for knob, value in SMALL_CONVNET.items():
         command += ["--fix", f"{knob}={value}"]
@@ -151,10 +154,12 @@ def epochs_of(trial: Any, most: int) -> int:
     return reached - int(values.get("tuner/initial_epoch", 0))
 
 
-def run_ours(seed: int, seconds: float, data_dir: Path, work: Path) -> dict[str, Any]:
-    """Run our side from a process of its own on."""
+def run_ours(
+    side: str, seed: int, seconds: float, data_dir: Path, work: Path
+) -> dict[str, Any]:
+    """Run a side of ours from a process of its own on."""
     began = time.time()
-    found = ours(seed, seconds, data_dir, work)
+    found = ours(side, seed, seconds, data_dir, work)
     return {"wall_seconds": time.time() - began, **found}
 
 
@@ -183,10 +188,10 @@ def run_seed(
         if side in own:
             continue
         with tempfile.TemporaryDirectory() as work:
-            if side == OURS:
-                found = run_ours(seed, seconds, data_dir, Path(work))
+            if side in OURS:
+                found = run_ours(side, seed, seconds, data_dir, Path(work))
             else:
-                given = max(seconds, own[OURS]["wall_seconds"])
+                given = max(seconds, own[OURS[0]]["wall_seconds"])
                 found = run_peer(side, seed, given, data_dir, Path(work))
         own[side] = {"side": side, "seed": seed, "seconds": seconds, **found}
         yield own[side] | {"commit": commit()}

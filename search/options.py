@@ -162,8 +162,8 @@ Tuner = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=tuner_names,
-        help="bohb, hyperband, bayesian, random, grid, kt-hyperband, kt-bayesian or"
-        " own: module:Class.",
+        help="bohb, priorband, hyperband, bayesian, random, grid, kt-hyperband,"
+        " kt-bayesian or own: module:Class.",
     ),
 ]
 Objective = Annotated[

@@ -24,6 +24,7 @@ from search.limits import millions
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
 from search.oracles import (
+    ASYNCHRONOUS,
     check_limits,
     check_tellable,
     check_tuner,
@@ -261,7 +262,7 @@ def announce(
     count = crew.number()
     cost = f"at most {counted(study.epochs, 'epoch')} a trial"
     if plan is not None:
-        most = "up to " if study.tuner == "bohb" else ""
+        most = "up to " if study.tuner in ASYNCHRONOUS else ""
         cost = (
             f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"
             f" (at most {study.epochs} each)"

@@ -14,6 +14,7 @@ from search.oracles.bohb import Bohb
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.grid import GridSearch
 from search.oracles.hyperband import Hyperband
+from search.oracles.priorband import Priorband
 from search.oracles.random_search import RandomSearch
 from search.oracles.sampling import new_values
 from search.oracles.surrogate import Known, Surrogate
@@ -91,7 +92,7 @@ def make(kind: Any, seed: int = 1, **options: Any) -> Any:
     return oracle
 
 
-KINDS = [RandomSearch, GridSearch, BayesianOptimization, Hyperband, Bohb]
+KINDS = [RandomSearch, GridSearch, BayesianOptimization, Hyperband, Bohb, Priorband]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +127,7 @@ def test_unordered_choices_are_equally_far_apart() -> None:
     np.testing.assert_allclose(apart, 1.0)
 
 
-@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb, Priorband])
 def test_the_model_finds_better_configurations_than_chance(kind: Any) -> None:
     better = 0
     for seed in range(1, 6):
@@ -135,6 +136,43 @@ def test_the_model_finds_better_configurations_than_chance(kind: Any) -> None:
         count = min(len(modelled), len(drawn))
         better += np.median(modelled[12:count]) < np.median(drawn[12:count])
     assert better == 5
+
+
+def wide() -> keras_tuner.HyperParameters:
+    """Return a space of 16 knobs with four values each; 1 is the default."""
+    hp = keras_tuner.HyperParameters()
+    for number in range(16):
+        hp.Choice(f"knob{number}", [0, 1, 2, 3], ordered=False, default=1)
+    return hp
+
+
+def near_share(better: int) -> float:
+    """Return the share of configurations near the default one, after some results.
+
+    Args:
+        better: value of each knob that is good; 1 is the default.
+    """
+    near = []
+    for seed in range(1, 5):
+        oracle = make(Priorband, seed)
+        oracle.hyperparameters = wide()
+        for number in range(100):
+            trial = oracle.create_trial(f"worker{number}")
+            values = trial.hyperparameters.values
+            if trial.status == "STOPPED":
+                break
+            count = [sum(values[f"knob{n}"] == v for n in range(16)) for v in range(4)]
+            if "tuner/trial_id" not in values and number >= 15:
+                near.append(count[1] >= 10)
+            oracle.update_trial(trial.trial_id, {"val_loss": -float(count[better])})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+    return float(np.mean(near))
+
+
+def test_draws_stay_near_a_default_that_is_good_and_leave_a_bad_one() -> None:
+    assert near_share(better=1) > 0.3
+    assert near_share(better=0) < 0.1
 
 
 def test_what_cannot_be_trained_is_learned() -> None:
@@ -147,7 +185,7 @@ def test_what_cannot_be_trained_is_learned() -> None:
     assert chances[2] < 0.2
 
 
-@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb, Priorband])
 def test_what_cannot_be_trained_is_avoided(kind: Any) -> None:
     """Where two of five depths fail, chance proposes them in two fifths of trials."""
 
@@ -233,7 +271,7 @@ def test_what_was_asked_for_comes_right_after_the_default(kind: Any) -> None:
     assert found[1] == wanted
 
 
-@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb])
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb, Priorband])
 def test_results_of_an_earlier_study_guide_the_first_proposals(kind: Any) -> None:
     encoding = Encoding(space())
     drawn = [

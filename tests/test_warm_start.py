@@ -103,7 +103,9 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
         check_tellable(study(start_from=["old"], tuner="kt-bayesian"))
 
 
-@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband", "bohb"])
+@pytest.mark.parametrize(
+    "tuner", ["random", "bayesian", "hyperband", "bohb", "priorband"]
+)
 def test_a_tuner_starts_with_what_it_was_told(tmp_path: Path, tuner: str) -> None:
     earlier_study(tmp_path)
     of = study(start_from=["old"], tuner=tuner)

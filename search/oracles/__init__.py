@@ -30,12 +30,15 @@ ORACLES = {
     "grid": "search.oracles.grid:GridSearch",
     "bayesian": "search.oracles.bayesian:BayesianOptimization",
     "bohb": "search.oracles.bohb:Bohb",
+    "priorband": "search.oracles.priorband:Priorband",
     "hyperband": "search.oracles.hyperband:Hyperband",
     "kt-hyperband": "keras_tuner.oracles:HyperbandOracle",
     "kt-bayesian": "keras_tuner.oracles:BayesianOptimizationOracle",
 }
 # Those that can be told of earlier results and further objectives.
-TELLABLE = ("random", "grid", "bayesian", "bohb", "hyperband")
+TELLABLE = ("random", "grid", "bayesian", "bohb", "priorband", "hyperband")
+# Those without brackets, whose best quarter goes on at once.
+ASYNCHRONOUS = ("bohb", "priorband")
 DEFAULT_TRIALS = 20
 # Entry points: name = module:Class
 GROUP = "vision_tuner.tuners"
@@ -146,7 +149,7 @@ def budget(study: Study, kind: type) -> dict[str, Any]:
     if study.tuner == "hyperband":
         brackets = plan_brackets(study.epochs, FACTOR, study.trials)
         return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
-    if study.tuner == "bohb":
+    if study.tuner in ASYNCHRONOUS:
         plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     if study.tuner == "kt-hyperband":
@@ -185,7 +188,7 @@ def planned(study: Study) -> tuple[int, int] | None:
             sum(bracket.sizes[0] for bracket in brackets),
             sum(bracket.total_epochs for bracket in brackets),
         )
-    if study.tuner == "bohb":
+    if study.tuner in ASYNCHRONOUS:
         plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
         return plan.bracket.sizes[0], plan.epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):

@@ -27,7 +27,7 @@ from search.studies import Study, open_study, read_study
 
 FAILED = ("FAILED",)
 # Tuners that compare trials at rungs; others end them at their own epochs.
-HALVING = ("hyperband", "kt-hyperband", "bohb")
+HALVING = ("hyperband", "kt-hyperband", "bohb", "priorband")
 
 
 @dataclass(frozen=True)
