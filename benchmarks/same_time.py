@@ -3,14 +3,15 @@
     python -m benchmarks.same_time --data-dir DIR [--seconds 300] [--seeds 3]
 
 Ours is `vision-tuner search --budget … --finalize` with `bohb`, its default tuner, and
-with `priorband`. keras-tuner 1.4.8 is used as its documentation shows it: `Hyperband` or `RandomSearch` with their
-default settings, a TensorBoard callback, at the end `get_best_models`. All get one
-space (small convnets, so that none needs a limit of size), the same training and
-validation images and the same most epochs. Time counts from the start of the process,
-imports and compilation included; preparing the data does not, nor does the test of
-keras-tuner's model. It gets as long as ours took with that seed where that was longer.
-What it trains when its time is over is lost, as it would be to its user; where no trial
-has ended there is no model. The test images are seen by none before.
+with `priorband`. keras-tuner 1.4.8 is used as its documentation shows it: `Hyperband`
+or `RandomSearch` with their default settings, a TensorBoard callback, at the end
+`get_best_models`. All get one space (small convnets, so that none needs a limit of
+size), the same training and validation images and the same most epochs. Time counts
+from the start of the process, imports and compilation included; preparing the data does
+not, nor does the test of keras-tuner's model. It gets as long as `bohb` took with that
+seed where that was longer. What it trains when its time is over is lost, as it would be
+to its user; where no trial has ended there is no model. The test images are seen by
+none before.
 
 Runs are added to `benchmarks/results/same_time.json`, and those that are there are not
 repeated; `--table` only prints it. Other work on the machine makes a run worthless.

@@ -36,17 +36,22 @@ class WallTime:
         return None if self.limit is None else self.limit - self.spent()
 
 
-def finalist_seconds(trial: Trial, done: int, epochs: int, overhead: float) -> float:
+def finalist_seconds(trial: Trial, epochs: int, overhead: float) -> float:
     """Predict what one finalist takes: trained to its end, it predicts twice.
 
     An epoch stands for the predictions.
 
     Args:
         trial: whose configuration it has.
-        done: epochs it need not train, of `epochs`.
+        epochs: that it has to train.
         overhead: of an order beyond its epochs, in seconds.
     """
-    return 3 * overhead + (epochs - done + 1) * trial.seconds / max(1, trial.epochs)
+    return 3 * overhead + (epochs + 1) * trial.seconds / max(1, trial.epochs)
+
+
+def epochs_left(trial: Trial, epochs: int) -> int:
+    """Return what a trial goes on for, of `epochs`: nothing where it stopped early."""
+    return 0 if trial.message is not None else max(0, epochs - trial.epochs)
 
 
 def seconds_together(each: Sequence[float], workers: int) -> float:
@@ -54,30 +59,34 @@ def seconds_together(each: Sequence[float], workers: int) -> float:
     return max(max(each, default=0.0), sum(each) / max(1, workers))
 
 
-def affordable(each: Sequence[float], workers: int, seconds: float) -> int:
-    """Return how many trainings, the first ones of `each`, fit into `seconds`."""
-    counts = range(len(each), 0, -1)
-    fits = (n for n in counts if seconds_together(each[:n], workers) <= seconds)
-    return next(fits, 0)
+def affordable(each: Sequence[float], workers: int, seconds: float) -> list[int]:
+    """Return the places of the trainings that fit into `seconds`, the first before."""
+    chosen: list[int] = []
+    for place in range(len(each)):
+        asked = [each[other] for other in (*chosen, place)]
+        if seconds_together(asked, workers) <= seconds:
+            chosen.append(place)
+    return chosen
 
 
 def reserved_seconds(
-    trials: Sequence[Trial], study: Study, top: int, workers: int, spent: float
+    trials: Sequence[Trial], study: Study, top: int, workers: int, overhead: float
 ) -> float:
     """Return what a search keeps of its budget to train the `top` trials to their end.
 
     At most half the budget: fewer are trained where it is short.
 
     Args:
-        spent: seconds of the search so far.
+        trials: those that may be among the best.
+        overhead: of a trial beyond its epochs (`mean_overhead`), in seconds.
     """
-    overhead = mean_overhead(trials, spent, workers)
     each = [
-        finalist_seconds(trial, trial.epochs, study.epochs, overhead)
+        finalist_seconds(trial, epochs_left(trial, study.epochs), overhead)
         for trial in ranked(trials, study.direction)[:top]
     ]
     most = MOST_RESERVED * (study.budget_seconds or math.inf)
-    return seconds_together(each[: affordable(each, workers, most)], workers)
+    chosen = affordable(each, workers, most)
+    return seconds_together([each[place] for place in chosen], workers)
 
 
 def seconds_left(paths: StudyPaths, limit: float | None) -> float | None:
@@ -86,16 +95,11 @@ def seconds_left(paths: StudyPaths, limit: float | None) -> float | None:
     return None if limit is None or state is None else max(0.0, limit - state.seconds)
 
 
-def mean_overhead(trials: Sequence[Trial], seconds: float, workers: int) -> float:
-    """Return what a trial of a search of so many seconds took beyond its epochs."""
-    trained = sum(trial.seconds for trial in trials)
-    return max(0.0, seconds * max(1, workers) - trained) / max(1, len(trials))
-
-
-def epochs_ordered(trials: Sequence[Trial], running: dict[str, int]) -> int:
-    """Return the epochs trained and under way.
+def mean_overhead(trials: int, trained: float, seconds: float, workers: int) -> float:
+    """Return what a trial of a search of so many seconds took beyond its epochs.
 
     Args:
-        running: trial id -> epoch its order trains to.
+        trials: number of all of them.
+        trained: seconds of their epochs.
     """
-    return sum(max(t.epochs, running.get(t.trial_id, 0)) for t in trials)
+    return max(0.0, seconds * max(1, workers) - trained) / max(1, trials)

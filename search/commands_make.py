@@ -102,6 +102,7 @@ def search(
     from search.inputs import chosen_study, parse_duration, parse_size
     from search.pareto import objective_fields
     from search.records import ranked
+    from search.sealing import asked_before
     from search.search import check_success, print_found, search
     from search.search import dry_run as foresee
     from search.spaces import parse_fixed
@@ -155,6 +156,11 @@ def search(
         )
         output(plan, as_json, lambda console: console.print("Nothing was recorded"))
         return
+    if finalize and asked_before(paths) is not None:
+        console.print(
+            "The test set was read for this study before: should the search find other"
+            f" finalists now, `vision-tuner finalize {chosen.name} --again` scores them"
+        )
     found = search(
         chosen,
         paths,

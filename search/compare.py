@@ -30,6 +30,7 @@ from search.comparisons import (
 from search.environment import COMMAND, environment
 from search.errors import InputError
 from search.executors import Workers, make_executor
+from search.failures import raise_where_storage_failed
 from search.inputs import check_folders, described, only_driver
 from search.live import duration, shown
 from search.mask_gallery import write_gallery
@@ -74,6 +75,7 @@ class Trainings:
         ended = []
         for run in runs:
             outcome = outcomes[orders[run.run_id].order_id]
+            raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":
                 self.console.print(f"{run.run_id} {outcome.failure}: {outcome.message}")
             ended.append(ended_run(run, outcome, study.objective, study.direction))
@@ -81,9 +83,13 @@ class Trainings:
 
     def order(self, run: Run, epochs: int) -> Order:
         """Return the order of a run; what decides its outcome names its folder."""
-        # Size limits are for what a tuner draws; here somebody asked for it.
+        # Limits are for what a tuner draws; here somebody asked for it.
         study = replace(
-            self.begun.study, max_flops=None, max_parameters=None, max_latency_ms=None
+            self.begun.study,
+            max_flops=None,
+            max_parameters=None,
+            max_latency_ms=None,
+            trial_timeout_seconds=None,
         )
         name = folder_of(run.values, run.seed)
         return Order(

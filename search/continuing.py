@@ -42,12 +42,16 @@ def train(
     with contextlib.suppress(OSError):
         (folder / PREVIOUS).unlink(missing_ok=True)
     unfinished = must_train(standing, order, study)
+    # A checkpoint may be of a later epoch: the answer is that of the order.
+    share = min(1.0, order.epochs / max(1, standing.epochs))
     return Outcome(
         order.order_id,
         state="PAUSED" if unfinished else "COMPLETED",
         message=early_stop_message(standing, order, study),
-        history=standing.history,
-        seconds=standing.seconds,
+        history={
+            key: values[: order.epochs] for key, values in standing.history.items()
+        },
+        seconds=standing.seconds * share,
         parameters=standing.parameters,
         measured=standing.measured,
         notes=notes,

@@ -7,7 +7,7 @@ ordered again, and its worker continues from the checkpoint (or answers at once,
 the order had been finished).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import Any
 
 from search.asked import epochs_of, knobs_of, parent_of
 from search.books import Books
-from search.budgets import WallTime, epochs_ordered
+from search.budgets import WallTime
 from search.errors import StorageError
 from search.event_hparams import write_hparams
-from search.failures import STORAGE
+from search.failures import raise_where_storage_failed
 from search.files import remove_leftovers
 from search.interrupts import gentle_interrupt
 from search.journal import Knowledge
@@ -37,6 +37,7 @@ from search.state import (
     remembered_outcome,
     remembered_trials,
     restore_oracle,
+    unclaimed,
 )
 from search.studies import Study
 from search.watchers import Watcher
@@ -57,12 +58,13 @@ class Driver:
         targets: order id -> epoch it trains to.
         roster: the trials.
         waiting: keras-tuner's trials that are asked for and not under way.
-        epoch_seconds: order id -> of its latest epoch.
+        epoch_seconds: order id -> of its latest epoch; `latest_epoch`: of all.
         most_trials: that the oracle may ask for, where it counts them.
         infeasible: keras-tuner's trials that could not be trained.
         places: of the executor when they were last filled.
         wall: time spent, and the limit.
-        reserve: seconds to keep for what comes after the search, by its trials.
+        reserve: seconds to keep for what comes after the search, by what it has done.
+        is_over: the time is used up, nothing more begins.
     """
 
     study: Study
@@ -72,12 +74,14 @@ class Driver:
     executor: Executor
     watcher: Watcher
     wall: WallTime = field(default_factory=WallTime)
-    reserve: Callable[[Sequence[Trial]], float] = lambda trials: 0.0
+    reserve: Callable[[Roster], float] = lambda roster: 0.0
     running: dict[str, str] = field(default_factory=dict)
     targets: dict[str, int] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     waiting: list[Any] = field(default_factory=list)
     epoch_seconds: dict[str, float] = field(default_factory=dict)
+    latest_epoch: float = 0.0
+    is_over: bool = False
     most_trials: int | None = None
     infeasible: int = 0
     places: int = 0
@@ -135,18 +139,24 @@ class Driver:
                 status = self.fill_places()
             elif self.interrupted.is_set():
                 self.watcher.notice("stopping after the running epochs; Ctrl-C: now")
-            elif self.out_of_time():
-                self.executor.stop()
-            elif self.executor.capacity > self.places:  # a cluster that grew
-                status = self.fill_places()
+            else:
+                self.look_at_time()
+                if self.executor.capacity > self.places:  # a cluster that grew
+                    status = self.fill_places()
         return status
 
     def heard(self, progress: Progress) -> None:
         """Pass on that an epoch ended; end the search where no other fits."""
         self.epoch_seconds[progress.order_id] = progress.seconds
+        self.latest_epoch = progress.seconds
         self.watcher.progress(progress)
         self.books.catch_up(self.trials)
+        self.look_at_time()
+
+    def look_at_time(self) -> None:
+        """Where it is used up, let running epochs end, and begin nothing more."""
         if self.out_of_time():
+            self.is_over = True
             self.executor.stop()
 
     def fill_places(self) -> str:
@@ -159,18 +169,21 @@ class Driver:
 
     def must_end(self) -> bool:
         """Return whether nothing more may be started."""
-        return self.interrupted.is_set() or self.out_of_time()
+        return self.interrupted.is_set() or self.is_over or self.out_of_time()
 
     def out_of_time(self) -> bool:
         """Return whether what is left of the budget has room for no other epoch.
 
-        An epoch that is under way when it has none still ends within the budget.
+        An epoch under way then still ends within it. Where no running trial has had
+        one, the latest of all tells how long one takes.
         """
         left = self.wall.left()
         if left is None:
             return False
-        epoch = max((self.epoch_seconds.get(r, 0.0) for r in self.running), default=0.0)
-        return left <= epoch + self.reserve(self.roster.with_checkpoints())
+        seconds = self.epoch_seconds
+        known = [seconds[root] for root in self.running if root in seconds]
+        epoch = max(known, default=self.latest_epoch)
+        return left <= epoch + self.reserve(self.roster)
 
     def restore(self) -> None:
         """Take up a search where its records leave it, and order what was running."""
@@ -184,7 +197,7 @@ class Driver:
                 self.watcher.notice("the tuner's state is rebuilt from trials.json")
             return
         restore_oracle(self.oracle, state.oracle, state.asked)
-        self.roster = Roster(state.trials, state.roots)
+        self.roster = Roster(state.trials, state.roots, unclaimed(state))
         self.wall.before = state.seconds
         self.waiting = list(self.oracle.ongoing_trials.values())
         known = self.oracle.trials.values()
@@ -197,8 +210,7 @@ class Driver:
         if self.waiting:
             asked = self.waiting.pop(0)
         else:
-            # Every question needs a name of its own: keras-tuner answers a name that
-            # has a trial with that trial.
+            # keras-tuner would answer a name that has a trial with that trial.
             asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
         if asked.status != "RUNNING":
             return str(asked.status)
@@ -212,14 +224,10 @@ class Driver:
         """Return whether a trial fits into what is left of `--total-epochs`."""
         if self.study.total_epochs is None:
             return True
-        under_way = [self.trials[root] for root in self.targets]
-        root = self.roster.continued(asked, knobs_of(asked))
-        known = self.trials.get(root or "")
-        spent = self.roster.epochs - sum(trial.epochs for trial in under_way)
-        spent += epochs_ordered(under_way, self.targets)
-        before = known.epochs if known else 0
+        root = self.roster.known_as(asked, knobs_of(asked))
+        before = self.trials[root].epochs if root else 0
         needed = max(0, epochs_of(asked, self.study.epochs) - before)
-        return spent + needed <= self.study.total_epochs
+        return self.roster.ordered(self.targets) + needed <= self.study.total_epochs
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""
@@ -273,8 +281,7 @@ class Driver:
         # Before the sweep: a watcher may read what a trial left.
         self.watcher.changed([self.trials[root]])
         self.sweep()
-        if outcome.failure == STORAGE:
-            raise StorageError(outcome.message)
+        raise_where_storage_failed(outcome)
         if is_repeated_bug(self.trials.values(), outcome):
             raise RepeatedBugError(outcome.traceback or outcome.message)
 

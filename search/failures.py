@@ -103,6 +103,12 @@ def failed_outcome(order: Order, error: BaseException) -> Outcome:
     return with_progress(outcome, order)
 
 
+def raise_where_storage_failed(outcome: Outcome) -> None:
+    """Raise StorageError: an order that ended so is no result, and would go on."""
+    if outcome.failure == STORAGE:
+        raise StorageError(outcome.message)
+
+
 def with_progress(outcome: Outcome, order: Order) -> Outcome:
     """Return the outcome with the epochs that are safe on disk."""
     standing = standing_in(Path(order.folder))

@@ -39,7 +39,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~current_umask())
+        Path(name).chmod(0o666 & ~UMASK)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -52,6 +52,10 @@ def current_umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+# Asked once, while there is one thread: another would write with the one set above.
+UMASK = current_umask()
 
 
 def sync_folder(folder: Path) -> None:

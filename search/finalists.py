@@ -193,8 +193,8 @@ def member_order(
     return Order(
         order_id=member_id,
         job="train",
-        # It met the limit as a trial; a second measurement must not lose it.
-        study=asdict(replace(study, max_latency_ms=None)),
+        # It met the limits as a trial; a second measurement must not lose it.
+        study=asdict(replace(study, max_latency_ms=None, trial_timeout_seconds=None)),
         data_folder=str(data_folder),
         folder=str(paths.finalist(member_id)),
         logs=str(paths.logs / "finalists" / member_id),
@@ -223,12 +223,19 @@ def refit_order(
     }
     return replace(
         order,
-        study=asdict(replace(study, patience=None, max_latency_ms=None)),
+        study=asdict(unlimited(study)),
         folder=order.folder + REFIT,
         logs=None if order.logs is None else order.logs + REFIT,
         epochs=epochs,
         use_validation=True,
         guide=guide,
+    )
+
+
+def unlimited(study: Study) -> Study:
+    """Return the study without what ends or forbids a training."""
+    return replace(
+        study, patience=None, max_latency_ms=None, trial_timeout_seconds=None
     )
 
 

@@ -14,7 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from search.backend import load_keras
-from search.budgets import affordable, finalist_seconds, mean_overhead
+from search.budgets import (
+    affordable,
+    epochs_left,
+    finalist_seconds,
+    mean_overhead,
+)
 from search.cluster.connection import RayOptions
 from search.datasets import PreparedDataset
 from search.errors import InputError
@@ -164,7 +169,7 @@ def in_time(
     seconds: float,
     seen: set[str] | None,
 ) -> list[Member]:
-    """Return the first finalists that can be trained in `seconds`.
+    """Return the finalists that can be trained in `seconds`, the first before others.
 
     Args:
         seen: the finalists the test set was read for, if any: the same again.
@@ -172,14 +177,17 @@ def in_time(
     if seen is not None and seen <= {member.member_id for member in finalists}:
         return [member for member in finalists if member.member_id in seen]
     state, workers = read_state(paths)[0], crew.number()
-    overhead = mean_overhead(trials, state.seconds, workers) if state else 0.0
+    trained = sum(trial.seconds for trial in trials)
+    spent = state.seconds if state else 0.0
+    overhead = mean_overhead(len(trials), trained, spent, workers)
     known = {trial.trial_id: trial for trial in trials}
     each = []
     for member in finalists:
         trial = known[member.trial_id]
-        done = trial.epochs if member.seed == trial.seed else 0
-        each.append(finalist_seconds(trial, done, study.epochs, overhead))
-    return finalists[: affordable(each, workers, SLACK * seconds)]
+        is_own = member.seed == trial.seed
+        epochs = epochs_left(trial, study.epochs) if is_own else study.epochs
+        each.append(finalist_seconds(trial, epochs, overhead))
+    return [finalists[n] for n in affordable(each, workers, SLACK * seconds)]
 
 
 def recorded(paths: StudyPaths) -> tuple[Ensemble, list[Finalist]]:

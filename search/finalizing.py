@@ -13,6 +13,7 @@ from search.blending import Calibrated, Choices, Judge, Predictions, choose_blen
 from search.checkpoints import BEST, Standing, read_standing
 from search.datasets import PreparedDataset
 from search.distillation import soft_targets, student_of
+from search.failures import raise_where_storage_failed
 from search.files import write_array
 from search.finalists import (
     Member,
@@ -120,6 +121,7 @@ class Finalizing:
             orders, self.executor, lambda progress: self.say_progress(progress, lengths)
         )
         for outcome in outcomes.values():
+            raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":
                 self.console.print(
                     f"{outcome.order_id} {outcome.failure}: {outcome.message}"

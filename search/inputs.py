@@ -75,6 +75,19 @@ def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
     )
 
 
+def with_own_direction(study: Study) -> Study:
+    """Return the study with the direction that an own network has for its objective.
+
+    Of other metrics the name tells it (`search.pareto.direction_of`).
+    """
+    if study.hypermodel in hypermodels.HYPERMODELS:
+        return study
+    load_keras()
+    own = hypermodels.load(study.hypermodel)
+    known = study.objective == own.objective
+    return replace(study, direction=own.direction) if known else study
+
+
 def code_hashes(study: Study) -> list[str]:
     """Return the hashes of the files of a hypermodel and a tuner of one's own."""
     classes: list[type] = []
@@ -305,4 +318,5 @@ def chosen_study(
         kept = ("name", "task", "dataset", "hypermodel")
         fixed_fields = {key: getattr(base, key) for key in kept}
         base = replace(open_study(before), **fixed_fields)
-    return replace(base, **given)
+    chosen = replace(base, **given)
+    return with_own_direction(chosen) if "objective" in given else chosen

@@ -15,13 +15,14 @@ class Roster:
     Args:
         trials: in the order they began.
         roots: as the attribute.
-        remembered: as the attribute; they are among the trials.
+        remembered: as the attribute.
 
     Attributes:
         trials: trial id -> record, in the order they began; changed by `record` alone.
         roots: keras-tuner's id -> trial id; the rungs of a trial share one.
         rungs: trial id -> how many trials of keras-tuner's it has been.
         epochs: trained, of all of them.
+        seconds: of these epochs.
         unsaved: ids of those that changed since the last save, in that order.
         unswept: ids of those that may have checkpoints.
         remembered: trials of trials.json where the tuner's state was lost.
@@ -39,10 +40,10 @@ class Roster:
         self.rungs = Counter(self.roots.values())
         self._trials: dict[str, Trial] = {}
         self.trials: Mapping[str, Trial] = self._trials
-        self.epochs = 0
+        self.epochs, self.seconds = 0, 0.0
         self.unsaved: dict[str, None] = {}
         self.unswept: set[str] = set()
-        for trial in [*self.remembered.values(), *trials]:
+        for trial in [*trials, *self.remembered.values()]:
             self.record(trial)
 
     def record(self, trial: Trial) -> None:
@@ -50,9 +51,19 @@ class Roster:
         before = self._trials.get(trial.trial_id)
         self._trials[trial.trial_id] = trial
         self.epochs += trial.epochs - (before.epochs if before else 0)
+        self.seconds += trial.seconds - (before.seconds if before else 0.0)
         self.unsaved[trial.trial_id] = None
         if before is None or trial.state == "RUNNING":
             self.unswept.add(trial.trial_id)
+
+    def ordered(self, targets: Mapping[str, int]) -> int:
+        """Return the epochs trained and under way.
+
+        Args:
+            targets: trial id -> epoch its order trains to, of those that run.
+        """
+        to_come = (max(0, to - self._trials[key].epochs) for key, to in targets.items())
+        return self.epochs + sum(to_come)
 
     def with_checkpoints(self) -> list[Trial]:
         """Return those that may have checkpoints: what may go on, and the best."""
@@ -61,7 +72,7 @@ class Roster:
     def root_of(self, asked: Any, knobs: Values) -> str:
         """Return the id of the trial an oracle's trial is, new or continued."""
         if asked.trial_id not in self.roots:
-            root = self.continued(asked, knobs) or self._root_of_new(knobs)
+            root = self.known_as(asked, knobs) or f"{len(self._trials):04d}"
             self.roots[asked.trial_id] = root
             self.rungs[root] += 1
             self._unclaimed.pop(root, None)
@@ -78,6 +89,10 @@ class Roster:
         goes_on = parent and parent.state != "RUNNING" and parent.values == knobs
         return parent.trial_id if parent and goes_on else None
 
-    def _root_of_new(self, knobs: Values) -> str:
-        known = same_values(self._unclaimed.values(), knobs)
-        return known.trial_id if known else f"{len(self._trials):04d}"
+    def known_as(self, asked: Any, knobs: Values) -> str | None:
+        """Return the id of the trial that an oracle's trial continues or repeats."""
+        root = self.continued(asked, knobs)
+        if root is not None:
+            return root
+        repeated = same_values(self._unclaimed.values(), knobs)
+        return None if repeated is None else repeated.trial_id

@@ -16,7 +16,10 @@ from search.files import read_json, write_json
 from search.paths import StudyPaths
 from search.records import read_ensemble
 
-REMEDY = "Pass --again to read the test set once more; the ledger will say so"
+REMEDY = (
+    "`vision-tuner finalize STUDY --again` reads the test set once more; the ledger"
+    " will say so"
+)
 
 
 def ledger(paths: StudyPaths) -> list[dict[str, Any]]:

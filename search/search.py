@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from search.beginning import Beginning, begin
-from search.budgets import WallTime, reserved_seconds
+from search.budgets import WallTime, mean_overhead, reserved_seconds
 from search.cluster.connection import RayOptions
 from search.crew import Auto, images_of_a_trial, settled_crew
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
@@ -35,6 +35,7 @@ from search.orders import Order
 from search.paths import StudyPaths
 from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
+from search.roster import Roster
 from search.spaces import default_values, knob_domains
 from search.state import read_state
 from search.studies import Study
@@ -108,12 +109,23 @@ def search(
                 executor=make_executor(crew, paths.worker_logs, view.notice),
                 watcher=Watchers([view, events]),
                 wall=wall,
-                reserve=lambda trials: reserved_seconds(
-                    trials, study, finalize_top, crew.number(), wall.spent()
+                reserve=lambda roster: kept_for_finalists(
+                    roster, study, finalize_top, crew.number(), wall.spent()
                 ),
             )
             view.targets = driver.targets
             return driver.search()
+
+
+def kept_for_finalists(
+    roster: Roster, study: Study, top: int, workers: int, spent: float
+) -> float:
+    """Return the seconds of the budget that a search keeps for finalize."""
+    if not top:
+        return 0.0
+    overhead = mean_overhead(len(roster.trials), roster.seconds, spent, workers)
+    trials = roster.with_checkpoints()
+    return reserved_seconds(trials, study, top, workers, overhead)
 
 
 def prepare_search(
@@ -164,12 +176,14 @@ def settled(
     scratch = paths.work / "measuring"
     validation = begun.data.sizes["validation"]
     images = images_of_a_trial(begun.study, begun.train_images(), validation)
+    # The default network may be above a limit that the user chose.
+    study = replace(begun.study, max_flops=None, max_parameters=None)
 
     def order(place: int) -> Order:
         return Order(
             order_id=f"measure{place}",
             job="measure",
-            study=asdict(begun.study),
+            study=asdict(study),
             data_folder=str(begun.data.folder),
             folder=str(scratch / str(place)),
             logs=None,

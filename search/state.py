@@ -80,6 +80,12 @@ def remembered_trials(paths: StudyPaths) -> dict[str, Trial]:
     return {trial.trial_id: trial for trial in trials}
 
 
+def unclaimed(state: State) -> dict[str, Trial]:
+    """Return the trials that a tuner whose state was lost has not asked for again."""
+    claimed = set(state.roots.values())
+    return {t.trial_id: t for t in state.trials if t.trial_id not in claimed}
+
+
 def remembered_outcome(trial: Trial, epochs: int) -> Outcome | None:
     """Return how an order to train to `epochs` ended before, or None where it did not.
 

@@ -17,6 +17,7 @@ from search.oracles import make_oracle, planned
 from search.orders import Outcome
 from search.paths import StudyPaths
 from search.records import Trial, ranked, read_records
+from search.roster import Roster
 from search.studies import Study, record_study
 
 
@@ -318,13 +319,55 @@ def test_a_budget_counts_over_all_runs_and_a_larger_one_goes_on(
 def test_what_finalize_needs_is_kept_of_the_budget(tmp_path: Path) -> None:
     of = study("random", trials=50)
 
-    def reserve(trials: Any) -> float:
-        return 1000.0 if sum(t.score is not None for t in trials) >= 4 else 0.0
+    def reserve(roster: Roster) -> float:
+        scored = [t for t in roster.trials.values() if t.score is not None]
+        return 1000.0 if len(scored) >= 4 else 0.0
 
     searching = driver(
         tmp_path, of, SimulatedWorkers(), wall=WallTime(limit=900), reserve=reserve
     )
     assert len(searching.search()) == 4
+
+
+class LittleTime(WallTime):
+    """Has time for less than an epoch of `SimulatedWorkers` left, always."""
+
+    def left(self) -> float:
+        return 0.08
+
+
+def test_nothing_begins_once_the_budget_has_no_room_for_an_epoch(
+    tmp_path: Path,
+) -> None:
+    of = study("random", trials=5)
+    searching = driver(tmp_path, of, SimulatedWorkers(), wall=LittleTime())
+    assert len(searching.search()) == 1
+
+
+def test_what_is_rebuilt_from_the_records_costs_no_epochs(tmp_path: Path) -> None:
+    workers = SimulatedWorkers()
+    first = driver(tmp_path, study("random", trials=5), workers)
+    values = [trial.values for trial in first.search()]
+    spent = sum(workers.trained.values())
+    for path in (first.paths.oracle, first.paths.oracle_copy, first.paths.journal):
+        path.unlink(missing_ok=True)
+    for trials, epochs in ((5, spent), (7, 2 * spent)):
+        of = study("random", trials=trials, total_epochs=epochs)
+        workers = workers.next_life(None)
+        found = driver(tmp_path, of, workers).search()
+        assert len(found) == trials
+        assert [trial.values for trial in found[:5]] == values
+    assert sum(workers.trained.values()) == spent + 2 * 9
+
+
+@pytest.mark.parametrize("tuner", ["hyperband", "bohb", "priorband"])
+def test_where_epochs_are_too_few_to_stop_any_early_there_are_twenty_trials(
+    tuner: str,
+) -> None:
+    for epochs in (1, 2):
+        most, total = planned(study(tuner, epochs=epochs)) or (0, 0)
+        assert most == 20
+        assert total <= 20 * epochs
 
 
 class Interrupts(SimulatedWorkers):

@@ -9,6 +9,9 @@ import pytest
 import hypermodels
 from search.cli import run
 from search.files import read_json
+from search.inputs import chosen_study
+from search.pareto import objective_fields
+from search.paths import StudyPaths, study_paths
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-hypermodel.md"
 OWN = ["--dataset", "shapes", "--hypermodel", "my_network:Patches", "--name", "own"]
@@ -39,6 +42,20 @@ def test_workers_train_it_and_a_changed_one_is_refused(
         file.write("\n")
     assert run(["search", *OWN, *SMALL, "--trials", "2"]) == 2
     assert "own hypermodel" in capsys.readouterr().err
+
+
+def test_its_own_objective_keeps_its_direction_when_it_is_named(folder: Path) -> None:
+    with (folder / "my_network.py").open("a") as file:
+        file.write("\n\nclass Gap(Patches):\n")
+        file.write("    objective, direction = 'val_gap', 'min'\n")
+
+    def paths_of(name: str) -> StudyPaths:
+        return study_paths(name, folder / "results", folder / "logs")
+
+    for objective, direction in (("val_gap", "min"), ("val_accuracy", "max")):
+        named = objective_fields([objective])
+        chosen = chosen_study(None, "x", "shapes", "my_network:Gap", named, paths_of)
+        assert chosen.direction == direction
 
 
 @pytest.mark.parametrize(

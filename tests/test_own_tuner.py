@@ -17,6 +17,7 @@ EVOLVED = ["shapes-convnet", "--tuner", "my_tuner:Evolution", "--name", "evolved
 
 EARLY = """
 import keras_tuner
+import numpy as np
 
 
 class Early(keras_tuner.Oracle):
@@ -36,7 +37,7 @@ class Early(keras_tuner.Oracle):
         return {"status": "RUNNING", "values": self.of(values, self.max_epochs)}
 
     def of(self, values, epochs):
-        return values | {"tuner/epochs": epochs}
+        return values | {"tuner/epochs": np.int64(epochs)}
 
 
 class Least(Early):

@@ -8,16 +8,19 @@ import pytest
 from search.budgets import (
     WallTime,
     affordable,
-    epochs_ordered,
     finalist_seconds,
+    mean_overhead,
     reserved_seconds,
 )
 from search.devices import device_share
-from search.errors import InputError
+from search.errors import InputError, StorageError
+from search.failures import raise_where_storage_failed
 from search.inputs import parse_size
 from search.memory import memory_share, size_text
+from search.orders import Outcome
 from search.records import Trial
 from search.retention import kept
+from search.roster import Roster
 from search.studies import Study
 from search.supervision import (
     allowed_silence,
@@ -142,26 +145,41 @@ def test_a_search_keeps_the_time_to_train_the_best_to_their_end() -> None:
         Trial("0003", "PAUSED", 0.1, epochs=1, seconds=1000),
     ]
     # 1 and 7 epochs of 10 s, and three starts of a worker of 1 s for each.
-    trained = 90 + 30 + 3000 + 1000
-    assert reserved_seconds(trials, study, 2, 1, spent=trained + 4) == 80 + 6
-    assert reserved_seconds(trials, study, 2, 2, spent=(trained + 4) / 2) == 70 + 3
-    assert reserved_seconds([], study, 2, 2, spent=9) == 0
+    assert reserved_seconds(trials, study, 2, 1, overhead=1) == 80 + 6
+    assert reserved_seconds(trials, study, 2, 2, overhead=1) == 70 + 3
+    assert reserved_seconds([], study, 2, 2, overhead=9) == 0
     # Half the budget at most: of one, or of none where that is short.
     for budget, share in ((172, 86), (170, 10 + 3), (20, 0)):
         short = replace(study, budget_seconds=budget)
-        assert reserved_seconds(trials, short, 2, 1, spent=trained + 4) == share
+        assert reserved_seconds(trials, short, 2, 1, overhead=1) == share
+    # One that stopped early has nothing to go on for.
+    trials[1] = replace(trials[1], state="COMPLETED", message="stopped early")
+    assert reserved_seconds(trials, study, 2, 1, overhead=1) == 20 + 6
 
 
 def test_as_many_finalists_are_trained_as_there_is_time_for() -> None:
     trial = Trial("0000", "PAUSED", 0.8, epochs=3, seconds=30)
-    assert finalist_seconds(trial, 3, 9, overhead=1) == 70 + 3
-    assert finalist_seconds(trial, 0, 9, overhead=1) == 100 + 3
+    assert finalist_seconds(trial, 6, overhead=1) == 70 + 3
     each = [70.0, 10.0, 40.0]
-    assert [affordable(each, 1, s) for s in (120, 119, 70, 69)] == [3, 2, 1, 0]
-    assert [affordable(each, 2, s) for s in (70, 69)] == [3, 0]
-    assert affordable([], 2, 10.0) == 0
+    chosen = [affordable(each, 1, s) for s in (120, 119, 70, 50, 9)]
+    assert chosen == [[0, 1, 2], [0, 1], [0], [1, 2], []]
+    assert [affordable(each, 2, s) for s in (70, 69)] == [[0, 1, 2], [1, 2]]
+    assert affordable([], 2, 10.0) == []
+
+
+def test_where_storage_fails_an_order_is_no_result() -> None:
+    raise_where_storage_failed(Outcome("0000", "FAILED", failure="bug"))
+    with pytest.raises(StorageError, match="stale handle"):
+        raise_where_storage_failed(
+            Outcome("0000", "PAUSED", failure="storage", message="stale handle")
+        )
+
+
+def test_the_time_around_epochs_is_that_of_all_trials() -> None:
+    assert mean_overhead(115, trained=115 * 15, seconds=115 * 18, workers=1) == 3
+    assert mean_overhead(0, trained=0, seconds=9, workers=2) == 18
 
 
 def test_epochs_under_way_are_counted_as_spent() -> None:
-    trials = [Trial("0000", epochs=3), Trial("0001", epochs=1)]
-    assert epochs_ordered(trials, {"0001": 9}) == 12
+    roster = Roster([Trial("0000", epochs=3), Trial("0001", epochs=1)])
+    assert roster.ordered({"0001": 9}) == 12

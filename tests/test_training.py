@@ -191,6 +191,16 @@ def test_an_order_that_is_done_is_answered_without_training(
     assert again == whole
 
 
+def test_an_order_answered_from_a_longer_training_tells_its_own_epochs(
+    data: PreparedDataset, tmp_path: Path
+) -> None:
+    longer = run_order(order(data, tmp_path, epochs=2), ignore, never)
+    answer = run_order(order(data, tmp_path, epochs=1), ignore, never)
+    assert answer.state == "COMPLETED"
+    assert answer.history == {k: v[:1] for k, v in longer.history.items()}
+    assert answer.seconds == pytest.approx(longer.seconds / 2)
+
+
 def test_every_epoch_is_reported_once_it_is_on_disk(
     data: PreparedDataset, tmp_path: Path
 ) -> None:

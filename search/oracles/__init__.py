@@ -144,13 +144,22 @@ def make_oracle(
     return oracle
 
 
+def configurations(study: Study) -> int | None:
+    """Return how many configurations are asked for, None = what the schedule plans.
+
+    Where epochs are too few to stop any early, as many as without a schedule.
+    """
+    has_no_rungs = study.epochs < FACTOR
+    return DEFAULT_TRIALS if study.trials is None and has_no_rungs else study.trials
+
+
 def budget(study: Study, kind: type) -> dict[str, Any]:
     """Return what tells a tuner how much it may train."""
     if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
+        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
+        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     if study.tuner == "kt-hyperband":
         return {"max_epochs": study.epochs, "factor": FACTOR}
@@ -183,13 +192,13 @@ def show_sklearn() -> None:
 def planned(study: Study) -> tuple[int, int] | None:
     """Return (configurations, epochs) the study will train, where that is known."""
     if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, study.trials)
+        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return (
             sum(bracket.sizes[0] for bracket in brackets),
             sum(bracket.total_epochs for bracket in brackets),
         )
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, study.trials)
+        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
         return plan.bracket.sizes[0], plan.epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None

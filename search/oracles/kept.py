@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 
 class KeptInMemory:
     """Mixed into an oracle whose state the driver keeps.
@@ -18,6 +20,14 @@ class KeptInMemory:
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.unsaved: dict[str, None] = {}
         super().__init__(*arguments, **options)
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return what the tuner answers, NumPy's numbers as Python's."""
+        answer: dict[str, Any] = super().populate_space(trial_id)  # type: ignore[misc]
+        for name, value in (answer.get("values") or {}).items():
+            if isinstance(value, np.generic):
+                answer["values"][name] = value.item()
+        return answer
 
     def save(self) -> None:
         """Write nothing."""
