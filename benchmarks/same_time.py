@@ -66,7 +66,8 @@ def study_of(seed: int) -> Study:
 def ours(
     tuner: str, seed: int, seconds: float, data_dir: Path, work: Path
 ) -> dict[str, Any]:
-    """Run our search with its finalize; return what its records say."""
+    """Run our search with its finalize from a process of its own on."""
+    began = time.time()
     command = [sys.executable, "-m", "search", "search", STUDY, "--tuner", tuner]
     command += ["--limit-train", str(IMAGES), "--epochs", str(EPOCHS)]
     for knob, value in SMALL_CONVNET.items():
@@ -75,10 +76,12 @@ def ours(
     command += ["--finalize", "--data-dir", str(data_dir), "--quiet"]
     command += ["--results-dir", f"{work}/results", "--logs-dir", f"{work}/logs"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    wall = time.time() - began
     paths = paths_of(work)
     record, trials = read_ensemble(paths.ensemble), read_records(paths.trials, Trial)
     assert record is not None
     return {
+        "wall_seconds": wall,
         "trials": len(trials),
         "epochs": sum(trial.epochs for trial in trials),
         "validation": record.best_single.validation["accuracy"],
@@ -155,15 +158,6 @@ def epochs_of(trial: Any, most: int) -> int:
     return reached - int(values.get("tuner/initial_epoch", 0))
 
 
-def run_ours(
-    side: str, seed: int, seconds: float, data_dir: Path, work: Path
-) -> dict[str, Any]:
-    """Run a side of ours from a process of its own on."""
-    began = time.time()
-    found = ours(side, seed, seconds, data_dir, work)
-    return {"wall_seconds": time.time() - began, **found}
-
-
 def run_peer(
     side: str, seed: int, seconds: float, data_dir: Path, work: Path
 ) -> dict[str, Any]:
@@ -190,7 +184,7 @@ def run_seed(
             continue
         with tempfile.TemporaryDirectory() as work:
             if side in OURS:
-                found = run_ours(side, seed, seconds, data_dir, Path(work))
+                found = ours(side, seed, seconds, data_dir, Path(work))
             else:
                 given = max(seconds, own[OURS[0]]["wall_seconds"])
                 found = run_peer(side, seed, given, data_dir, Path(work))

@@ -205,15 +205,14 @@ def member_order(
     )
 
 
-def refit_order(
-    order: Order, study: Study, epochs: int, history: History | None = None
-) -> Order:
+def refit_order(order: Order, epochs: int, history: History | None = None) -> Order:
     """Return the order that trains a member anew on train + validation.
 
     The number of epochs is fixed beforehand: the best one by validation, of the same
     schedule. There is no score to stop by.
 
     Args:
+        order: of the member (`member_order`).
         history: of the member, for schedules that look at validation.
     """
     guide = {
@@ -223,19 +222,12 @@ def refit_order(
     }
     return replace(
         order,
-        study=asdict(unlimited(study)),
+        study=order.study | {"patience": None},
         folder=order.folder + REFIT,
         logs=None if order.logs is None else order.logs + REFIT,
         epochs=epochs,
         use_validation=True,
         guide=guide,
-    )
-
-
-def unlimited(study: Study) -> Study:
-    """Return the study without what ends or forbids a training."""
-    return replace(
-        study, patience=None, max_latency_ms=None, trial_timeout_seconds=None
     )
 
 
@@ -281,4 +273,4 @@ def recorded_order(
     """Return the order whose folder holds the weights of a member on record."""
     order = member_order(study, paths, data_folder, member)
     epochs = record.refit.get("epochs", {}).get(member.member_id)
-    return order if epochs is None else refit_order(order, study, epochs)
+    return order if epochs is None else refit_order(order, epochs)

@@ -239,7 +239,6 @@ class Finalizing:
         return [
             refit_order(
                 self.order(library[key]),
-                self.study,
                 epochs,
                 self.best_standing(library[key]).history,
             )

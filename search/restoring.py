@@ -106,7 +106,7 @@ def order_again(
     if epochs is None:
         return first_order(run, record, member)
     history = histories.get(member.member_id, {})
-    return refit_order(run.order(member), run.study, epochs, history)
+    return refit_order(run.order(member), epochs, history)
 
 
 def histories_of(

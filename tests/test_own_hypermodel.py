@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from entry_points import install
 
 import hypermodels
 from search.cli import run
@@ -80,13 +81,7 @@ def test_what_is_no_hypermodel_is_told_in_one_line(
 def test_an_installed_package_gives_it_a_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    information = folder / "patches-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Name: patches\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(
-        f"[{hypermodels.GROUP}]\npatches = my_network:Patches\n"
-    )
-    monkeypatch.syspath_prepend(str(folder))
+    install(folder, monkeypatch, hypermodels.GROUP, "patches = my_network:Patches")
     assert hypermodels.known()["patches"] == "my_network:Patches"
     assert hypermodels.task_of("patches") == "classification"
     assert hypermodels.load("patches").__name__ == "Patches"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from entry_points import install
 
 from search import oracles
 from search.cli import run
@@ -112,12 +113,6 @@ def test_what_is_no_tuner_is_told_in_one_line(
 def test_an_installed_package_gives_it_a_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    information = folder / "evolution-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Name: evolution\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(
-        f"[{oracles.GROUP}]\nevolution = my_tuner:Evolution\n"
-    )
-    monkeypatch.syspath_prepend(str(folder))
+    install(folder, monkeypatch, oracles.GROUP, "evolution = my_tuner:Evolution")
     oracles.check_tuner("evolution")
     assert oracles.load("evolution").__name__ == "Evolution"

@@ -45,7 +45,11 @@ class Priorband(Bohb):
     def trust(self, known: Callable[[], Known]) -> float:
         """Return how far the default is to be trusted, from 0 to 1."""
         ranked = known().ranked
-        return 1.0 if len(ranked) < FIRST_RANDOM else trust(self.encoding, ranked)
+        return (
+            1.0
+            if len(ranked) < FIRST_RANDOM
+            else trust_in_default(self.encoding, ranked)
+        )
 
 
 def near_default(
@@ -68,7 +72,7 @@ def near_default(
     return None
 
 
-def trust(encoding: Encoding, ranked: Sequence[Values]) -> float:
+def trust_in_default(encoding: Encoding, ranked: Sequence[Values]) -> float:
     """Return how far the default is to be trusted, by what came of it.
 
     Fully where what is near it is good half as often again as the rest, by half where
