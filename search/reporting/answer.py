@@ -98,7 +98,7 @@ def answer(records: StudyRecords) -> str:
     if records.best:
         best = records.best[0]
         return (
-            f"The best of {counted(len(records.trials), 'trial')} so far is trial"
+            f"The best of {counted(tried(records), 'trial')} so far is trial"
             f" {best.trial_id}: {records.objective} {shown(best.score)} in epoch"
             f" {best.best_epoch}. It was chosen by this very number, which is therefore"
             " optimistic; the test set has not been read."
@@ -157,6 +157,11 @@ def caveat(records: StudyRecords) -> str:
     return text
 
 
+def tried(records: StudyRecords) -> int:
+    """Return how many trials could be trained; too large ones were not begun."""
+    return len(records.trials) - len(records.infeasible)
+
+
 def answer_tiles(records: StudyRecords) -> list[Tile]:
     """Return the result and what it cost."""
     tiles, metric = [], records.metric
@@ -172,12 +177,11 @@ def answer_tiles(records: StudyRecords) -> list[Tile]:
         best = records.best[0]
         tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
     failed = len(records.failures)
-    tried = len(records.trials) - len(records.infeasible)
-    share = f"{failed / tried:.0%} of those trained" if failed else ""
+    share = f"{failed / tried(records):.0%} of those trained" if failed else ""
     most = f"at most {records.study.epochs} a trial"
     return [
         *tiles,
-        Tile("trials", f"{tried:,}", f"{len(records.best)} with a score"),
+        Tile("trials", f"{tried(records):,}", f"{len(records.best)} with a score"),
         Tile("epochs of the search", f"{records.epochs:,}", most),
         Tile("training time", duration(records.seconds), "of all trials, added up"),
         Tile("failures", str(failed), share),

@@ -117,7 +117,7 @@ def best_so_far_chart(records: StudyRecords) -> Option:
         for step in steps
     ]
     return base(
-        xAxis=axis("epochs spent by all trials", min=0),
+        xAxis=axis("epochs spent by all trials", min=0, minInterval=1),
         yAxis=axis(records.objective, vertical=True),
         series=[
             {"type": "scatter", "name": "trials", "data": dots, "symbolSize": 7,
@@ -153,7 +153,7 @@ def learning_curves_chart(records: StudyRecords, is_log: bool) -> Option:
             "blur": {"lineStyle": {"opacity": 0.12}, "itemStyle": {"opacity": 0}},
         })  # fmt: skip
     most = max((trial.epochs for trial in trials), default=1)
-    epochs = axis("epoch of the trial", min=1, max=max(2, most))
+    epochs = axis("epoch of the trial", min=1, max=max(2, most), minInterval=1)
     if is_log:
         epochs |= {"type": "log", "name": "epoch of the trial, logarithmic"}
         ticks = sorted({1, *records.rungs, most})
