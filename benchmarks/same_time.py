@@ -175,11 +175,15 @@ def run_peer(
 
 
 def run_seed(
-    seed: int, seconds: float, data_dir: Path, done: Sequence[Run]
+    seed: int,
+    seconds: float,
+    data_dir: Path,
+    done: Sequence[Run],
+    sides: Sequence[str],
 ) -> Iterator[Run]:
     """Run the sides that have not been run with a seed, in turn."""
     own = {run["side"]: run for run in done if run["seed"] == seed}
-    for side in SIDES:
+    for side in sides:
         if side in own:
             continue
         with tempfile.TemporaryDirectory() as work:
@@ -215,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--side", action="append", choices=OURS, help="only these")
     parser.add_argument("--table", action="store_true", help="Only print the table.")
     parser.add_argument("--record", type=Path, default=RECORD)
     for name, kind in (("--peer", str), ("--work", Path), ("--began", float)):
@@ -230,7 +235,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for number in range(seed, seed + (0 if given.table else given.seeds)):
         prepare(number, data_dir)
-        for run in run_seed(number, seconds, data_dir, runs):
+        for run in run_seed(number, seconds, data_dir, runs, given.side or SIDES):
             runs = [*runs, run]
             record = {
                 "command": "python -m benchmarks.same_time --data-dir DATA",

@@ -29,7 +29,7 @@ from search.environment import commit, version
 RECORDS = Path(__file__).parent / "records"
 SUMMARY = RECORDS / "search_efficiency.json"
 DOCS = Path(__file__).parents[1] / "docs"
-OURS = ("bohb", "hyperband", "bayesian", "random")
+OURS = ("bohb", "priorband", "hyperband", "bayesian", "random")
 PEERS = ("optuna-tpe", "optuna-tpe-hyperband", "optuna-tpe-sha", "optuna-random-sha")
 STOCK = ("kt-random", "kt-hyperband")
 MAPPINGS: tuple[Mapping, ...] = ("nearest", "unused")
