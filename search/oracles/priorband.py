@@ -16,8 +16,10 @@ from search.oracles.memory import Values
 from search.oracles.surrogate import Known
 from search.spaces import default_values
 
-# Of the draws, those near the default configuration at first.
+# Of the draws, those near the default configuration, up to which configuration; then
+# the n-th has that number over n of it: what the default can tell is soon told.
 NEAR = 0.5
+NEAR_FOR = 8
 # Of the knobs of a configuration near the default one.
 REDRAWN = 0.2
 # What differs in more of its knobs is not near.
@@ -29,14 +31,15 @@ STREAM = 3
 
 
 class Priorband(Bohb):
-    """Draw half of what is drawn near the default configuration, less if it is bad."""
+    """Draw half of what is first drawn near the default, less later or if it is bad."""
 
     def drawn(
         self, number: int, known: Callable[[], Known], rng: np.random.Generator
     ) -> Values | None:
         """Return a random configuration, near the default one or from anywhere."""
         own = np.random.default_rng([self.seed, number, STREAM])
-        if number and own.random() < NEAR * self.trust(known):
+        share = NEAR * min(1.0, NEAR_FOR / max(1, number))
+        if number and own.random() < share * self.trust(known):
             values = near_default(self.encoding, own, self.is_new)
             if values is not None:
                 return values
