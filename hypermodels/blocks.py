@@ -59,7 +59,9 @@ def convolve(
         return keras.layers.SeparableConv2D(
             filters,
             kernel_size,
-            depthwise_initializer="he_normal",
+            # Keras counts all channels as inputs of a depthwise kernel, which has one:
+            # times their number, the variance is LeCun's, 1 / 9 for 3 x 3.
+            depthwise_initializer=keras.initializers.VarianceScaling(x.shape[-1]),
             pointwise_initializer="he_normal",
             **options,
         )(x)

@@ -112,7 +112,7 @@ class Convnet(ImageHyperModel):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocess")(x)
         block = residual_block if values["residual"] else plain_block
         filters = values["base_filters"]
-        x = blocks.convolve(x, filters, strides=values["stem_stride"], name="stem_conv")
+        x = stem(x, values)
         # === Stages ===
         for stage in range(1, values["stages"] + 1):
             width = filters * values["width_growth"] ** (stage - 1)
@@ -128,7 +128,7 @@ class Convnet(ImageHyperModel):
         # === Head ===
         if values["residual"]:
             x = blocks.normalize(x, values["normalization"], "final_norm")
-        x = blocks.activate(x, values["activation"], "final_activation")
+            x = blocks.activate(x, values["activation"], "final_activation")
         x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
         x = blocks.drop(x, values["dropout_rate"], "head_dropout")
         return Network(blocks.class_probabilities(x, self.num_classes))
@@ -138,6 +138,21 @@ class Convnet(ImageHyperModel):
         in_stage: int = values["blocks_per_stage"]
         stages: int = values["stages"]
         return ((stage - 1) * in_stage + number) / (stages * in_stage)
+
+
+def stem(x: Any, values: Values) -> Any:
+    """Return the first features; pre-activated blocks normalise them themselves."""
+    filters, strides = values["base_filters"], values["stem_stride"]
+    if values["residual"]:
+        return blocks.convolve(x, filters, strides=strides, name="stem_conv")
+    return blocks.convolution_unit(
+        x,
+        filters,
+        strides=strides,
+        normalization=values["normalization"],
+        activation=values["activation"],
+        name="stem_conv",
+    )
 
 
 def halve(x: Any, values: Values, name: str) -> tuple[Any, int]:

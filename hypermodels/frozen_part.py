@@ -115,7 +115,10 @@ def is_constant(operation: Any) -> bool:
     if not isinstance(operation, keras.layers.Layer):
         return True
     draws = any("seed_generator_state" in v.path for v in operation.variables)
-    return not operation.trainable_variables and not draws
+    # Without scale and offset it has nothing to train, and looks at its batch.
+    is_norm = isinstance(operation, keras.layers.BatchNormalization)
+    looks_at_batch = is_norm and operation.trainable
+    return not (operation.trainable_variables or draws or looks_at_batch)
 
 
 def smallest(tensor: Any, origin: dict[int, Any]) -> Any:

@@ -76,10 +76,10 @@ class MobileNetUNet(ImageHyperModel):
         ]
         if not encoders:
             edge = max(32, 32 * round(max(self.working_shape) / 32))
+            shape_text = " x ".join(map(str, self.working_shape))
             raise ValueError(
                 f"Expected images whose edges {min(strides.values())} divides, from 32 "
-                f"pixels on. Received: {self.working_shape}. Give input_size, {edge} "
-                "for one."
+                f"pixels on, {edge} for one. Received: {shape_text}."
             )
         return encoders
 

@@ -51,7 +51,7 @@ def draw_optimizer(
     if "sgd" in choices:
         with hp.conditional_scope("optimizer", ["sgd"]):
             draw_rate(hp, "sgd_learning_rate", sgd_learning_rate)
-            hp.Float("sgd_weight_decay", 1e-5, 1e-2, sampling="log", default=5e-4)
+            hp.Float("sgd_weight_decay", 1e-4, 5e-2, sampling="log", default=5e-3)
     hp.Choice("schedule", list(SCHEDULES))
     warmed_up = [name for name in SCHEDULES if name != "one_cycle"]
     with hp.conditional_scope("schedule", warmed_up):

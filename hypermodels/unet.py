@@ -84,9 +84,10 @@ class UNet(ImageHyperModel):
             depth += 1
         if depth < 2:
             edge = max(16, 16 * round(max(self.working_shape) / 16))
+            shape_text = " x ".join(map(str, self.working_shape))
             raise ValueError(
-                "Expected images whose edges can be halved twice, to 4 pixels or more. "
-                f"Received: {self.working_shape}. Give input_size, {edge} for one."
+                "Expected images whose edges can be halved twice, to 4 pixels or more, "
+                f"{edge} for one. Received: {shape_text}."
             )
         return depth
 

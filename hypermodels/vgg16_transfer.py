@@ -68,8 +68,7 @@ class VGG16Transfer(ImageHyperModel):
         # === Network ===
         draw_backbone(self, hp, list(backbones.BACKBONES), default="vgg16")
         if self.input_size is None:
-            default = min(INPUT_SIZES, key=lambda size: abs(size - 64))
-            hp.Choice("input_size", list(INPUT_SIZES), default=default)
+            hp.Choice("input_size", list(INPUT_SIZES), default=64)
         hp.Choice("pooling", ["global", "flatten"])
         hp.Choice("dense_units", [0, 128, 256, 512, 1024], default=512)
         hp.Float("dropout_rate", 0.0, 0.6, step=0.1, default=0.3)

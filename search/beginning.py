@@ -37,6 +37,9 @@ from search.studies import (
 from search.training import make_hypermodel
 from search.wording import suggestion
 
+# What the loss itself depends on.
+LOSS_KNOBS = ("loss", "label_smoothing")
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -88,10 +91,12 @@ def begin(
         meanwhile()
     load_keras()
     have_gpus = bool(gpus()) if have_gpus is None else have_gpus
-    with weights_at_hand(study):
+    with suited(study):
         hypermodel = make_hypermodel(study, data, study.epochs)
         check_objectives(study, hypermodel)
         space = declare_space(hypermodel, study.fixed)
+        for note in unlike_losses(study, space):
+            say(note)
         flops = cache(default_flops(hypermodel, space))
         study = sized(study, paths, data, flops, have_gpus)
     files = weights_hash(study.weights), code_hashes(study)
@@ -109,15 +114,21 @@ def check_limit(study: Study, data: PreparedDataset) -> None:
 
 
 @contextmanager
-def weights_at_hand(study: Study) -> Iterator[None]:
-    """Raise InputError where pretrained weights cannot be had, or are of no network."""
+def suited(study: Study) -> Iterator[None]:
+    """Raise InputError where weights or the size of the images suit no network.
+
+    So are weights that cannot be fetched.
+    """
     try:
         yield
     except (ConnectionError, ValueError) as error:
-        is_of_file = study.weights in str(error)
-        if not (isinstance(error, ConnectionError) or is_of_file):
+        told = str(error)
+        if isinstance(error, ConnectionError) or study.weights in told:
+            remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
+        elif told.startswith("Expected images whose edges"):
+            remedy = "Choose another --image-size"
+        else:
             raise
-        remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
         raise as_input_error(error, remedy) from error
 
 
@@ -131,6 +142,18 @@ def check_objectives(study: Study, hypermodel: Any) -> None:
                 f"--objective {', '.join(known)}",
                 repr(name),
                 suggestion(name, known) + "Name what the network is measured by",
+            )
+
+
+def unlike_losses(study: Study, space: Any) -> Iterator[str]:
+    """Yield a line for each knob that makes losses incomparable that are compared."""
+    if "val_loss" not in objectives_of(study):
+        return
+    for knob in space.space:
+        if knob.name in LOSS_KNOBS and type(knob).__name__ != "Fixed":
+            yield (
+                f"val_loss is another quantity under each {knob.name}, and the smallest"
+                f" wins: --fix {knob.name}={knob.default} compares one"
             )
 
 

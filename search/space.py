@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from search.backend import load_keras
+from search.beginning import suited
 from search.datasets.sources import Say, ignore
 from search.inputs import check_study, prepared_data
 from search.live import duration
-from search.oracles import check_tuner, planned
+from search.oracles import planned
 from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
@@ -26,12 +27,12 @@ def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, A
     Raises:
         InputError: the study cannot be run as it is.
     """
-    check_tuner(study.tuner)
     data = prepared_data(check_study(study), data_dir, say)
     say("Timing an epoch of the default network")
     load_keras()
-    hypermodel = make_hypermodel(study, data, study.epochs)
-    declared = declare_space(hypermodel, study.fixed)
+    with suited(study):
+        hypermodel = make_hypermodel(study, data, study.epochs)
+        declared = declare_space(hypermodel, study.fixed)
     trials, epochs = planned(study) or (None, None)
     seconds = epoch_seconds(study, hypermodel, declared, data)
     return {

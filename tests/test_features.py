@@ -6,9 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+from hypermodels.frozen_part import frontier
 from search import features, feeds
 from search.checkpoints import LAST
 from search.datasets import PreparedDataset, open_prepared, prepare
@@ -231,3 +233,13 @@ def test_a_pass_is_a_function_of_recipe_seed_and_number() -> None:
     np.testing.assert_allclose(first[1].sum(axis=1), 1.0, atol=1e-6)
     for other in (drawn(3, 1), drawn(4, 0)):
         assert np.abs(first[0] - other[0]).max() > 1
+
+
+def test_a_norm_without_weights_that_learns_its_statistics_is_not_frozen() -> None:
+    inputs = keras.Input((8, 8, 3))
+    convolved = keras.layers.Conv2D(4, 3, trainable=False)(inputs)
+    norm = keras.layers.BatchNormalization(center=False, scale=False)
+    model = keras.Model(inputs, keras.layers.Dense(2)(norm(convolved)))
+    assert frontier(model) == [convolved]
+    norm.trainable = False
+    assert frontier(model) == [norm.output]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import hypermodels
+from hypermodels import blocks
 from hypermodels.image_hypermodel import ImageHyperModel
 
 NAMES = list(hypermodels.HYPERMODELS)
@@ -189,3 +190,31 @@ def test_registry_names_the_tasks_without_importing_keras() -> None:
     for name in NAMES:
         assert hypermodels.load(name).task == hypermodels.task_of(name)
     assert hypermodels.TASKS.keys() == hypermodels.HYPERMODELS.keys()
+
+
+@pytest.mark.parametrize("channels", [4, 64])
+def test_separable_convolutions_keep_the_scale_of_what_they_are_given(
+    channels: int,
+) -> None:
+    """Keras' `he_normal` takes all channels for inputs of a depthwise kernel."""
+    keras.utils.set_random_seed(0)
+    images = keras.random.normal((4, 16, 16, channels))
+    inputs = keras.Input(images.shape[1:])
+    outputs = blocks.convolve(inputs, 256, name="conv", convolution="separable")
+    result = keras.ops.std(keras.Model(inputs, outputs)(images)[:, 2:-2, 2:-2])
+    assert 1.0 < float(result) < 2.0  # He et al. 2015: sqrt(2) before a ReLU
+
+
+def test_a_plain_convnet_is_of_convolutions_each_normalised_and_activated_once() -> (
+    None
+):
+    hypermodel = make("convnet")
+    hp = with_values(corner("convnet", 0) | {"residual": False, "stages": 2})
+    names = [layer.name for layer in hypermodel.build(hp).layers]
+    convolutions = [name for name in names if name.endswith(("conv", "conv1", "conv2"))]
+    assert "final_activation" not in names
+    for place, name in enumerate(convolutions):
+        later = convolutions[place + 1] if place + 1 < len(convolutions) else None
+        between = names[names.index(name) : later and names.index(later)]
+        assert sum("norm" in word for word in between) <= 1
+        assert sum(word.startswith(f"{name}_") for word in between) >= 1

@@ -267,8 +267,8 @@ def test_depth_is_bounded_by_what_can_be_halved() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("unet", 50, r"Received: \(50, 50\). Give input_size, 48"),
-        ("mobilenet_unet", 100, r"Received: \(100, 100\). Give input_size, 96"),
+        ("unet", 50, "48 for one. Received: 50 x 50"),
+        ("mobilenet_unet", 100, "96 for one. Received: 100 x 100"),
     ],
 )
 def test_sizes_that_do_not_halve_are_refused(
