@@ -33,6 +33,12 @@ CHECK_SECONDS = 1800
 ATTEMPTS = 3
 
 
+OWN_LAYERS = (
+    " (layers of your own can be exported as onnx, savedmodel or litert, which hold"
+    " what they compute)"
+)
+
+
 class ExportError(RuntimeError):
     """An artefact could not be written, or does not do what the trained model does."""
 
@@ -253,6 +259,7 @@ def measured(
     if "error" in answer:
         raise ExportError(
             f"{artefact.name} does not run without vision-tuner: {answer['error']}"
+            + (OWN_LAYERS if "Could not locate class" in answer["error"] else "")
         )
     outputs = np.load(work / f"{source.kind}.npy", allow_pickle=False)
     difference, same = evaluation.agreement(

@@ -38,7 +38,10 @@ def board(
     console.print("Open, with the charts that matter pinned on top:")
     console.print(address, style="bold", highlight=False, soft_wrap=True)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs)]
-    return subprocess.call([*command, "--host", HOST, "--port", str(port)])
+    try:
+        return subprocess.call([*command, "--host", HOST, "--port", str(port)])
+    except KeyboardInterrupt:  # how its user ends it
+        return 0
 
 
 def known_objectives() -> list[str]:

@@ -26,6 +26,8 @@ from search.room import STORAGE_FAILS, refusal
 
 # What typer makes of Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
+# Verbs that keep what they have done so far.
+GO_ON = ("search", "finalize", "compare", "export", "data", "demo")
 # What the operating system does not allow: another folder, or other permissions.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # Columns above which help would be hard to read.
@@ -132,7 +134,11 @@ def run(arguments: list[str]) -> int:
     finally:
         COMMAND.reset(told)
     if status == INTERRUPTED:
-        complain("vision-tuner: stopped; the same command goes on from here")
+        goes_on = arguments[:1] and arguments[0] in GO_ON
+        complain(
+            "vision-tuner: stopped"
+            + ("; the same command goes on from here" if goes_on else "")
+        )
         return 1
     return status if isinstance(status, int) else 0
 

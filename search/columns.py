@@ -85,8 +85,15 @@ def classification_columns(
     if probabilities.shape[1] > TOP:
         columns["top5_accuracy"] = Column((rank < TOP).astype(float), ones)
     if coarse is not None:
-        right = coarse_right(probabilities, labels, coarse)
-        columns["coarse_accuracy"] = Column(right.astype(float), ones)
+        right = [
+            coarse_right(
+                scaled("classification", probabilities[part], temperature),
+                labels[part],
+                coarse,
+            )
+            for part in chunks(probabilities)
+        ]
+        columns["coarse_accuracy"] = Column(np.concatenate(right).astype(float), ones)
     bins, gaps = confidence_gaps(confidence, rank == 0)
     spread = np.zeros((len(labels), BINS))
     spread[np.arange(len(labels)), bins] = gaps

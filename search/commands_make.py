@@ -177,7 +177,6 @@ def search(
         check_success(chosen, found)
         ensemble = run_finalize(
             paths,
-            top=FINALISTS,
             workers=None if count == "auto" else count,
             cluster=cluster,
             data_dir=data_dir,
@@ -200,7 +199,10 @@ def search(
 
 def finalize(
     name: StudyName,
-    top: Annotated[int, typer.Option(help="Configurations to retrain.")] = FINALISTS,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Configurations to retrain.", show_default=str(FINALISTS)),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
     use_validation: Annotated[
         bool,
@@ -280,6 +282,7 @@ def export(
 
     from search.export import export, print_exports
     from search.formats import named_formats
+    from search.predictors import models_of
 
     paths = study_paths(name, results_dir, logs_dir)
     wanted = named_formats(formats or ["keras"])
@@ -287,7 +290,8 @@ def export(
 
     def show(console: Console) -> None:
         print_exports(paths, written, console)
-        next_command(console, f"predict {name} IMAGE…{where(paths)}")
+        if models_of(results_dir, name):
+            next_command(console, f"predict {name} IMAGE…{where(paths)}")
 
     output([asdict(item) for item in written], as_json, show)
 

@@ -77,7 +77,9 @@ class Trainings:
             outcome = outcomes[orders[run.run_id].order_id]
             raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":
-                self.console.print(f"{run.run_id} {outcome.failure}: {outcome.message}")
+                self.console.print(
+                    f"{run.run_id} {outcome.failure}: {outcome.message}", markup=False
+                )
             ended.append(ended_run(run, outcome, study.objective, study.direction))
         return ended
 
@@ -246,6 +248,8 @@ def vary_knob(
         f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
     )
     runs = trainings.run(runs, study.epochs)
+    if all(run.state != "COMPLETED" for run in runs):
+        raise RuntimeError("every training failed, so there is nothing to compare")
     differences = differences_of(runs, list(labels))
     record = Comparison(
         knob=knob,

@@ -92,14 +92,16 @@ def select_bagged(
         name: weighted_score(predictions, {name: 1.0}, targets, task) for name in names
     }
     best = max(names, key=lambda name: alone[name])
-    library, truth = sampled(predictions, targets, task)
+    library, truth, image_of = sampled(predictions, targets, task)
+    starts = np.searchsorted(image_of, np.arange(len(targets) + 1))
     rng = np.random.default_rng(seed)
     votes: Counter[str] = Counter()
     for _ in range(bags):
         half = rng.choice(len(names), -(-len(names) // 2), replace=False)
         # With the best model in every bag, a weak one is added for what it adds to it.
         bagged_names = sorted({best, *(names[k] for k in half)})
-        drawn = rng.integers(0, len(truth), len(truth))
+        images = rng.integers(0, len(targets), len(targets))
+        drawn = np.concatenate([np.arange(*starts[i : i + 2]) for i in images])
         bag = {name: library[name][drawn] for name in bagged_names}
         order = steps(bag, truth[drawn], task, max_members, BAG_ROUNDS)
         votes.update(order)
@@ -169,7 +171,7 @@ def greedy_order(
     rounds: int,
 ) -> list[str]:
     """Return the models in the order in which greedy selection adds them."""
-    library, truth = sampled(predictions, targets, task)
+    library, truth, _ = sampled(predictions, targets, task)
     return steps(library, truth, task, max_members, rounds, first)
 
 
@@ -200,15 +202,18 @@ def steps(
 
 def sampled(
     predictions: Mapping[str, Array], targets: Array, task: Task
-) -> tuple[dict[str, Array], Array]:
+) -> tuple[dict[str, Array], Array, Array]:
     """Return what the greedy steps look at, in memory as float32.
 
     Classification: everything. Segmentation: pixels that are not void, as one row; a
     regular sample of them where there are more than `SAMPLED_PIXELS`.
+
+    Returns:
+        name -> probabilities, the truth, and the image that each row is of, ascending.
     """
     if task == "classification":
         library = {k: np.asarray(v, np.float32) for k, v in predictions.items()}
-        return library, np.asarray(targets)
+        return library, np.asarray(targets), np.arange(len(targets))
     chosen = np.arange(0, targets.size, stride_of(targets, SAMPLED_PIXELS))
     truth = np.take(targets, chosen)
     kept = truth != VOID
@@ -216,7 +221,7 @@ def sampled(
         name: np.take(values, chosen)[kept].astype(np.float32)
         for name, values in predictions.items()
     }
-    return library, truth[kept] == 1
+    return library, truth[kept] == 1, chosen[kept] // targets[0].size
 
 
 def quick_score(probabilities: Array, truth: Array, task: Task) -> tuple[float, ...]:

@@ -22,6 +22,10 @@ def as_input_error(error: Exception, remedy: str) -> InputError:
     return InputError(expected, received, remedy)
 
 
+class DamagedFileError(InputError, ValueError):
+    """A file of records is not what was written."""
+
+
 class LostDataError(InputError):
     """A prepared data set is gone or damaged; the next search prepares it again."""
 

@@ -162,10 +162,12 @@ def load_trained(
     paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
 ) -> tuple[dict[str, Any], Any]:
     """Return member id -> trained network for all that is exported, and the data."""
-    from search.inputs import prepared_data
+    from search.inputs import check_hypermodel, prepared_data, refuse_other_data
     from search.predictions import load_best
 
+    check_hypermodel(study.hypermodel)
     data = prepared_data(study, data_dir)
+    refuse_other_data(paths, data)
     wanted = exported_members(record, read_records(paths.finalists, Finalist))
     models = {
         key: load_best(recorded_order(study, paths, data.folder, member, record))

@@ -8,7 +8,7 @@ fitted, which comes to the same but for float rounding.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -211,15 +211,19 @@ class Reuse:
             arrays = self.features(source, version)
             if arrays is None:
                 return None
-            self.streams[key] = cut(arrays)
+            self.streams[key] = replace(cut(arrays), of=self.passes if version else 1)
         return self.streams[key]
+
+    @property
+    def passes(self) -> int:
+        """Return how many augmented versions of the images there are."""
+        return self.study.augmented_passes or 1
 
     def version_of(self, epoch: int) -> Pass | None:
         """Return the augmented pass of an epoch."""
         if self.augmentation is None:
             return None
-        passes = self.study.augmented_passes or 1
-        return Pass(self.augmentation, self.study.seed, epoch % passes)
+        return Pass(self.augmentation, self.study.seed, epoch % self.passes)
 
     def features(self, source: Images, version: Pass | None) -> Arrays | None:
         """Return features and targets, or None where the disk has no room."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import InputError
+from search.errors import DamagedFileError, InputError
 
 # Begins the names of folders that become something else when they are complete.
 UNFINISHED = ".writing-"
@@ -89,12 +89,16 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON, named with its path.
+        DamagedFileError: the file is not JSON, named with its path.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raise DamagedFileError(
+            "a file as it was written",
+            f"{path} is not JSON: {error}",
+            "Restore it from a copy",
+        ) from error
 
 
 def checksum(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.blending import Calibrated, Choices, Predictions
-from search.calibration import BINS, scaled
+from search.calibration import BINS, scaled, stride_of
 from search.columns import count_pixels
 from search.datasets.sources import FOREGROUND, VOID
 from search.ensemble import average
@@ -72,7 +72,7 @@ def reliability(
         15 bins in which there is an answer. Of very many pixels a regular sample.
     """
     if task == "segmentation":
-        chosen = np.arange(0, targets.size, 1 + targets.size // MOST_PIXELS)
+        chosen = np.arange(0, targets.size, stride_of(targets, MOST_PIXELS))
         truth = np.take(targets, chosen)
         foreground = scaled(task, np.take(probabilities, chosen), temperature)
         foreground, truth = foreground[truth != VOID], truth[truth != VOID]

@@ -21,23 +21,23 @@ from search.budgets import (
     mean_overhead,
 )
 from search.cluster.connection import RayOptions
-from search.datasets import PreparedDataset
 from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.files import remove_leftovers
 from search.final_records import write_final_records
 from search.finalists import Member, choose
 from search.finalizing import Finalizing, Options
-from search.inputs import only_driver, prepared_data
+from search.inputs import only_driver, prepared_data, refuse_other_data
 from search.leaks import refuse_copies
 from search.live import duration, shown
+from search.options import FINALISTS
 from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
 from search.restoring import histories_of, lost_members, restore
 from search.sealing import already_scored, asked_before
 from search.state import read_state
-from search.studies import Study, open_study, read_study
+from search.studies import Study, open_study
 from search.tta import check_kinds
 from search.wording import counted
 
@@ -48,7 +48,7 @@ SLACK = 1.25
 def finalize(
     paths: StudyPaths,
     *,
-    top: int = 3,
+    top: int | None = None,
     seeds: int = 1,
     use_validation: bool = False,
     tta: Sequence[str] = (),
@@ -63,7 +63,8 @@ def finalize(
     """Retrain the `top` configurations × `seeds`, and combine them.
 
     Args:
-        top: configurations to retrain, as unlike as their scores allow.
+        top: configurations to retrain, as unlike as their scores allow; None = 3, or
+            those of them that the test set was read for.
         seeds: trainings of each.
         use_validation: train what is handed over anew on train + validation, for as
             many epochs as were best; members, weights and temperature stay.
@@ -79,16 +80,17 @@ def finalize(
             was read before for other choices.
     """
     console = console or Console(stderr=True, quiet=True)
-    if top < 1 or seeds < 1:
+    most = FINALISTS if top is None else top
+    if most < 1 or seeds < 1:
         raise InputError(
             "--top and --seeds of at least 1",
-            f"{top} and {seeds}",
+            f"{most} and {seeds}",
             "Choose larger ones",
         )
     options = Options(use_validation, check_kinds(tta), distill)
     study = open_study(paths)
     trials = read_records(paths.trials, Trial)
-    finalists = choose(trials, study, top, seeds)
+    finalists = choose(trials, study, most, seeds)
     if not finalists:
         raise InputError(
             "a search with at least one finished epoch",
@@ -97,9 +99,11 @@ def finalize(
         )
     crew = Workers(workers, cluster=cluster)
     count = len(finalists)
-    if seconds is not None:
-        seen = None if again else asked_before(paths)
-        finalists = in_time(finalists, trials, study, paths, crew, seconds, seen)
+    seen = None if again or top is not None else asked_before(paths)
+    if seen is not None and seen <= {member.member_id for member in finalists}:
+        finalists = [member for member in finalists if member.member_id in seen]
+    elif seconds is not None:
+        finalists = in_time(finalists, trials, study, paths, crew, seconds)
     asked = [member.member_id for member in finalists]
     work: Callable[[Finalizing], Ensemble] = partial(
         choose_and_score, finalists=finalists, trials=trials
@@ -167,15 +171,8 @@ def in_time(
     paths: StudyPaths,
     crew: Workers,
     seconds: float,
-    seen: set[str] | None,
 ) -> list[Member]:
-    """Return the finalists that can be trained in `seconds`, the first before others.
-
-    Args:
-        seen: the finalists the test set was read for, if any: the same again.
-    """
-    if seen is not None and seen <= {member.member_id for member in finalists}:
-        return [member for member in finalists if member.member_id in seen]
+    """Return the finalists that `seconds` are enough for, the first before others."""
     state, workers = read_state(paths)[0], crew.number()
     trained = sum(trial.seconds for trial in trials)
     spent = state.seconds if state else 0.0
@@ -195,17 +192,6 @@ def recorded(paths: StudyPaths) -> tuple[Ensemble, list[Finalist]]:
     record = read_ensemble(paths.ensemble)
     assert record is not None, "the lock has seen it"
     return record, read_records(paths.finalists, Finalist)
-
-
-def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:
-    """Raise InputError where the splits are not those of the search."""
-    recorded = read_study(paths)["data"]["hashes"]
-    if recorded != data.hashes:
-        raise InputError(
-            "the images the search was run on",
-            f"others in {data.name}",
-            "Restore them, or search again under another --name",
-        )
 
 
 def print_ensemble(paths: StudyPaths, ensemble: Ensemble, console: Console) -> None:

@@ -85,15 +85,24 @@ class Finalizing:
     again: bool = False
 
     def choose(self, finalists: list[Member], trials: Sequence[Trial]) -> Chosen:
-        """Train, choose on validation, and seal the choices."""
+        """Train, choose on validation, and seal the choices.
+
+        Finalists may fail; the search's own checkpoints are there as well.
+
+        Raises:
+            RuntimeError: every training failed, and there is no checkpoint.
+        """
         for member in finalists:
             continue_trial(self.paths, member, trials)
-        outcomes = self.train([self.order(member) for member in finalists])
+        orders = [self.order(member) for member in finalists]
+        outcomes, failed = self.attempt(orders)
         trained = [m for m in finalists if m.member_id in outcomes]
         checkpoints = search_checkpoints(
             self.paths, trials, self.study, trained, self.console.print
         )
         library = {m.member_id: m for m in [*trained, *checkpoints]}
+        if failed and not library:
+            raise all_failed(failed)
         validation = self.predict(self.orders(library), "validation")
         judge = self.judge("validation")
         choices = choose_blend(judge, validation, self.study.metric)
@@ -107,9 +116,20 @@ class Finalizing:
         return Chosen(choices, library, trained, outcomes, validation, look)
 
     def train(self, orders: list[Order]) -> dict[str, Outcome]:
-        """Train all orders; return the outcomes of those that succeeded."""
+        """Train all orders; return the outcomes of those that succeeded.
+
+        Raises:
+            RuntimeError: none did.
+        """
+        trained, failed = self.attempt(orders)
+        if failed and not trained:
+            raise all_failed(failed)
+        return trained
+
+    def attempt(self, orders: list[Order]) -> tuple[dict[str, Outcome], list[Outcome]]:
+        """Train all orders; return what succeeded, by order id, and what failed."""
         if not orders:
-            return {}
+            return {}, []
         networks = counted(len(orders), "network")
         epochs = counted(sum(order.epochs for order in orders), "epoch")
         self.console.print(
@@ -124,16 +144,11 @@ class Finalizing:
             raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":
                 self.console.print(
-                    f"{outcome.order_id} {outcome.failure}: {outcome.message}"
+                    f"{outcome.order_id} {outcome.failure}: {outcome.message}",
+                    markup=False,
                 )
         trained = {k: o for k, o in outcomes.items() if o.state == "COMPLETED"}
-        if not trained:
-            first = next(iter(outcomes.values()))
-            raise RuntimeError(
-                f"every training failed; the first one: {first.message}\n"
-                f"{first.traceback or ''}"
-            )
-        return trained
+        return trained, [o for k, o in outcomes.items() if k not in trained]
 
     def say_progress(self, progress: Progress, lengths: dict[str, int]) -> None:
         """Say a line a finished epoch."""
@@ -257,3 +272,12 @@ class Finalizing:
 
     def validation_metrics(self, validation: Predictions, blend: Calibrated) -> Metrics:
         return self.judge("validation").metrics(validation, blend)
+
+
+def all_failed(outcomes: Sequence[Outcome]) -> RuntimeError:
+    """Return the error of trainings of which none succeeded."""
+    first = outcomes[0]
+    return RuntimeError(
+        f"every training failed; the first one: {first.message}\n"
+        f"{first.traceback or ''}"
+    )

@@ -24,7 +24,7 @@ from search.errors import InputError
 from search.files import write_text
 from search.paths import name_from
 from search.records import Value
-from search.study_files import study_file_text
+from search.study_files import SUFFIX, study_file_text
 from search.wording import counted
 
 FEWEST_A_CLASS = 10
@@ -51,6 +51,8 @@ def init(
     """
     if not folder.is_dir():
         raise InputError("a folder of images", f"{folder}", "Check the path")
+    if file.suffix != SUFFIX:
+        raise InputError(f"a --file that ends in {SUFFIX}", f"{file}", "Rename it")
     if file.exists() and not overwrite:
         raise InputError(
             f"no file {file} yet", "one that is there", "Pass --overwrite or --file"
@@ -65,7 +67,12 @@ def init(
     problems = [problem for problem in problems if problem.count]
     known = [found for found in looks if found is not None]
     if not known:
-        raise InputError("readable images", f"none in {folder}", "Replace the files")
+        first = errors[min(errors)]
+        raise InputError(
+            f"images in {folder} that can be used",
+            f"none; the first: {first}",
+            "Replace or mend the files",
+        )
     settings = suggested(folder, file, layout, known, problems)
     write_text(file, text_of(folder, file, settings))
     return {

@@ -19,7 +19,7 @@ from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError, as_input_error
 from search.files import check_writable, write_text
-from search.oracles import ORACLES
+from search.oracles import ORACLES, check_tuner
 from search.oracles import load as load_tuner
 from search.paths import StudyPaths, name_from
 from search.records import Direction, Task
@@ -29,6 +29,7 @@ from search.studies import (
     Study,
     is_recorded,
     open_study,
+    read_study,
     ready_made,
 )
 from search.study_files import SUFFIX, read_study_file
@@ -101,7 +102,7 @@ def code_hashes(study: Study) -> list[str]:
 
 
 def check_study(study: Study) -> Study:
-    """Return the study where its numbers and its weights make sense.
+    """Return the study where its numbers, its weights and its own code make sense.
 
     Raises:
         InputError: names the option that does not.
@@ -139,6 +140,8 @@ def check_study(study: Study) -> Study:
             repr(study.weights),
             "Check the path",
         )
+    check_hypermodel(study.hypermodel)
+    check_tuner(study.tuner)
     return study
 
 
@@ -164,16 +167,16 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
-SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+SIZES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def parse_size(text: str) -> int:
     """Return the bytes of `800m`, `4g` or `4 GB`.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is none of these; a number alone could be bytes or gigabytes.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt])b?", text.strip().lower())
     if not match or float(match[1]) == 0:
         raise InputError(
             "a size such as 800m or 4g", repr(text), "Write a number and a unit"
@@ -221,6 +224,19 @@ def described(data: PreparedDataset) -> dict[str, Any]:
         "hashes": data.hashes,
         "skipped": len(data.skipped),
     }
+
+
+def refuse_other_data(paths: StudyPaths, data: PreparedDataset) -> None:
+    """Raise InputError where images, targets or classes are not those of the search."""
+    known, found = read_study(paths)["data"], described(data)
+    if any(
+        known.get(key, found[key]) != found[key] for key in ("hashes", "class_names")
+    ):
+        raise InputError(
+            "the images the search was run on, and its classes",
+            f"others in {data.name}",
+            "Restore them, or search again under another --name",
+        )
 
 
 def with_data_dir(study: Study, data_dir: Path | None) -> Study:
@@ -296,7 +312,8 @@ def chosen_study(
         own_name = written.pop("name", None)
         name = name or own_name
         dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
-        ready, given = None, {**written, **given}
+        fixed = {**written.pop("fixed"), **given.get("fixed", {})}
+        ready, given = None, {**written, **given, "fixed": fixed}
     if ready is None:
         if dataset is None or hypermodel is None:
             raise InputError(
@@ -315,8 +332,18 @@ def chosen_study(
         base = replace(base, name=name or ready)
     before = paths_of(base.name)
     if is_recorded(before):
-        kept = ("name", "task", "dataset", "hypermodel")
-        fixed_fields = {key: getattr(base, key) for key in kept}
-        base = replace(open_study(before), **fixed_fields)
+        recorded_before = open_study(before)
+        kept = ["name", "task", "hypermodel"]
+        if not is_same_folder(recorded_before.dataset, base.dataset):
+            kept.append("dataset")
+        base = replace(recorded_before, **{key: getattr(base, key) for key in kept})
+    if "fixed" in given:
+        given["fixed"] = base.fixed | given["fixed"]
     chosen = replace(base, **given)
     return with_own_direction(chosen) if "objective" in given else chosen
+
+
+def is_same_folder(first: str, second: str) -> bool:
+    """Return whether two data sets are one folder, however it is spelt."""
+    paths = [Path(dataset).expanduser() for dataset in (first, second)]
+    return all(path.is_dir() for path in paths) and paths[0].samefile(paths[1])

@@ -89,14 +89,18 @@ class LiveView:
         for trial in self._tally.changed(trials):
             quiet = trial.state in QUIET_STATES or not known
             if self._live is None and not quiet:
-                self._console.print(self.line(trial), highlight=False, soft_wrap=True)
+                self._console.print(
+                    self.line(trial), highlight=False, markup=False, soft_wrap=True
+                )
 
     def notice(self, text: str) -> None:
         """Say something, and the same again at most once a minute."""
         now = time.monotonic()
         if now - self._noticed.get(text, -math.inf) >= SECONDS_BETWEEN_NOTICES:
             self._noticed[text] = now
-            self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+            self._console.print(
+                text, style="yellow", highlight=False, markup=False, soft_wrap=True
+            )
 
     def line(self, trial: Trial) -> str:
         """Return one line on a trial that ended or paused."""

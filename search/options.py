@@ -238,7 +238,7 @@ Precision = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="Of splits, tuner and training.")
+    int | None, typer.Option(metavar="N", min=0, help="Of splits, tuner and training.")
 ]
 Name = Annotated[
     str | None,

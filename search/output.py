@@ -1,6 +1,7 @@
 """How verbs answer: a document for programs, or words and tables for a person."""
 
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -43,5 +44,10 @@ def next_command(console: Console, command: str) -> None:
 
 def where(paths: StudyPaths) -> str:
     """Return the options that say where a study lies, unless they are the defaults."""
-    text = "" if paths.results_dir == RESULTS else f" --results-dir {paths.results_dir}"
-    return text + ("" if paths.logs_dir == LOGS else f" --logs-dir {paths.logs_dir}")
+    options = {"--results-dir": paths.results_dir, "--logs-dir": paths.logs_dir}
+    usual = (RESULTS, LOGS)
+    return "".join(
+        f" {option} {shlex.quote(str(folder))}"
+        for option, folder in options.items()
+        if folder not in usual
+    )

@@ -13,13 +13,17 @@ from search.studies import Study
 
 # Quantities of the network itself; every other objective is a key of Keras' logs.
 COSTS = ("latency_ms", "parameters", "flops")
+# Parts of the names of what is better the smaller, Keras' own metrics among them.
+SMALL_IS_GOOD = (
+    *("loss", "error", "entropy", "divergence", "mse", "mae", "nll", "brier"),
+    *COSTS,
+)
 Point = tuple[float, ...]
 
 
 def direction_of(objective: str) -> Direction:
     """Return whether an objective is better the larger or the smaller."""
-    words = ("loss", "error", "latency_ms", "parameters", "flops")
-    return "min" if any(word in objective for word in words) else "max"
+    return "min" if any(word in objective for word in SMALL_IS_GOOD) else "max"
 
 
 def checked_objectives(objectives: Sequence[str]) -> list[str]:

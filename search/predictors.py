@@ -67,7 +67,9 @@ def resolve_model(model: str, results_dir: Path) -> Path:
     if Path(model).is_file():
         return Path(model)
     searched = studies_in(results_dir)
-    exported = {name: found for name in searched if (found := files(results_dir, name))}
+    exported = {
+        name: found for name in searched if (found := models_of(results_dir, name))
+    }
     if model in exported:
         return exported[model][0]
     if model in searched:
@@ -84,7 +86,7 @@ def resolve_model(model: str, results_dir: Path) -> Path:
     )
 
 
-def files(results_dir: Path, name: str) -> list[Path]:
+def models_of(results_dir: Path, name: str) -> list[Path]:
     """Return the exported ensemble of a study in every format that can be run."""
     folder = results_dir / name / "export"
     paths = [folder / f"ensemble{suffix}" for suffix in RUNTIMES]

@@ -19,7 +19,7 @@ from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
 from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
-from search.inputs import check_folders, only_driver
+from search.inputs import check_folders, check_study, only_driver
 from search.limits import millions
 from search.live import LiveView, duration, values_text
 from search.memory import size_text
@@ -27,7 +27,6 @@ from search.oracles import (
     ASYNCHRONOUS,
     check_limits,
     check_tellable,
-    check_tuner,
     make_oracle,
     planned,
 )
@@ -141,7 +140,7 @@ def prepare_search(
     Args:
         meanwhile: as of `begin`.
     """
-    check_tuner(study.tuner)
+    check_study(study)
     check_tellable(study)
     check_limits(study)
     have_gpus = crew.have_gpus()

@@ -36,12 +36,14 @@ class Stream:
         targets: of as many rows.
         slices: of the order, one a training step.
         rows: the order of the next epoch; None = as they lie.
+        of: streams that stay on the device in turn with it, all in the room of one.
     """
 
     inputs: Inputs
     targets: NDArray[Any]
     slices: Sequence[slice]
     rows: NDArray[np.intp] | None = None
+    of: int = 1
 
     def __len__(self) -> int:
         return len(self.slices)
@@ -53,7 +55,8 @@ class Stream:
     @cached_property
     def is_resident(self) -> bool:
         """Return whether its arrays stay on the device."""
-        return sum(array.nbytes for array in self.arrays()) <= room_for_arrays()
+        size = sum(array.nbytes for array in self.arrays())
+        return self.of * size <= room_for_arrays()
 
     def batch(self, step: int) -> tuple[Any, NDArray[Any]]:
         """Return the inputs and targets of a step."""

@@ -67,6 +67,13 @@ def read_study_file(path: Path) -> dict[str, Any]:
                 repr(value),
                 "Correct it",
             )
+    for knob, value in content.get("fixed", {}).items():
+        if not isinstance(value, bool | int | float | str):
+            raise InputError(
+                f"one value for {knob} in [fixed] of {path}",
+                repr(value),
+                "Choose one; a knob that is not in [fixed] is searched",
+            )
     missing = [key for key in REQUIRED if key not in settings]
     if missing:
         raise InputError(f"{missing[0]} in [study] of {path}", "none", "Add it")

@@ -27,7 +27,7 @@ def changed(space: Any, base: Values, knob: str, value: Value) -> Values:
         raise InputError(
             f"a base where {knob} is active (when {' or '.join(conditions)})",
             "one where it is not",
-            "Pass --fix for those knobs, or another --from",
+            "Choose another --from, or --fix those knobs under another --name",
         )
     return values
 

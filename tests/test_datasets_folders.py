@@ -279,3 +279,23 @@ def test_links_to_files_are_followed_and_dead_ones_named(
     (tmp_path / "real.png").unlink()
     with pytest.raises(InputError, match=r"link\.png, which leads nowhere"):
         prepare(str(pets), task=None)
+
+
+def test_what_commands_write_beside_the_images_is_no_class(pets: Path) -> None:
+    before = prepare(str(pets), task=None)
+    (pets / "results" / "pets-convnet").mkdir(parents=True)
+    (pets / "tensorboard_logs" / "pets-convnet").mkdir(parents=True)
+    assert prepare(str(pets), task=None).fingerprint == before.fingerprint
+    add_images(pets / "results", 10)  # a class of that name has images
+    assert prepare(str(pets), task=None).class_names == ["cat", "dog", "results"]
+
+
+@pytest.mark.parametrize("names", [("image", "mask"), ("Images", "Masks")])
+def test_misnamed_images_and_masks_are_no_two_classes(
+    cells: Path, names: tuple[str, str]
+) -> None:
+    for before, after in zip(("images", "masks"), names, strict=True):
+        (cells / before).rename(cells / f"{after}-")
+        (cells / f"{after}-").rename(cells / after)
+    with pytest.raises(InputError, match=r"folders images and masks in .*Rename"):
+        prepare(str(cells), task=None)

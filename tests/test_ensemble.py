@@ -139,3 +139,29 @@ def test_memory_maps_are_read_in_place(tmp_path):
 def test_nothing_to_choose_from_is_refused():
     with pytest.raises(ValueError, match="0 predictions"):
         select({}, np.zeros(3, int), "classification")
+
+
+@pytest.mark.parametrize(("task", "make"), CASES)
+def test_bags_are_of_whole_images(task, make, monkeypatch):
+    predictions, targets = make(0)
+    seen = []
+    monkeypatch.setattr(
+        ensemble, "steps", lambda bag, truth, *rest: seen.append((bag, truth)) or []
+    )
+    monkeypatch.setattr(ensemble, "weights_of_votes", lambda votes, most: {})
+    monkeypatch.setattr(ensemble, "select", lambda *given, **options: {})
+    monkeypatch.setattr(ensemble, "weighted_score", lambda *given: 0.0)
+    ensemble.select_bagged(predictions, targets, task, bags=5)
+    library, _, image_of = ensemble.sampled(predictions, targets, task)
+    name = min(predictions)  # of equals the first is the best, so in every bag
+    blocks = {
+        library[name][image_of == image].tobytes() for image in range(len(targets))
+    }
+    assert len(seen) == 5
+    for bag, truth in seen:
+        rest, count = bag[name].tobytes(), 0
+        assert len(bag[name]) == len(truth)
+        while rest:
+            block = next(block for block in blocks if rest.startswith(block))
+            rest, count = rest[len(block) :], count + 1
+        assert count == len(targets)

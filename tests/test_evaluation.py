@@ -7,6 +7,7 @@ import pytest
 
 from search import calibration, columns
 from search.calibration import fit_temperature, stride_of
+from search.columns import classification_columns
 from search.evaluation import agreement, evaluate, fit_threshold, score
 from search.studies import Study
 
@@ -74,6 +75,17 @@ def test_perfect_and_constant_predictions():
     assert constant["accuracy"] == 1 / 8
     assert constant["top5_accuracy"] == 5 / 8
     assert constant["ece"] == pytest.approx(0.0)
+
+
+def test_coarse_classes_are_those_of_the_calibrated_model():
+    """Two small shares outweigh the largest only where the temperature flattens."""
+    probabilities = np.array([[0.6, 0.2, 0.2]])
+    coarse = np.array([0, 1, 1])
+    found = [
+        classification_columns(probabilities, np.array([0]), temperature, coarse)
+        for temperature in (1.0, 4.0)
+    ]
+    assert [columns["coarse_accuracy"].parts[0] for columns in found] == [1.0, 0.0]
 
 
 def test_top5_is_left_out_where_it_says_nothing():

@@ -1,11 +1,16 @@
 """A budget that finalize is part of: what it has no time for is not trained."""
 
+import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from search.checkpoints import BEST
 from search.finalize import finalize
+from search.finalizing import Finalizing
+from search.orders import Order, Outcome
 from search.paths import StudyPaths
 from search.records import Finalist, read_records
 from search.search import search
@@ -62,3 +67,37 @@ def test_with_time_all_finalists_are_trained(paths: StudyPaths) -> None:
     record = finalize(paths, workers=0, seconds=1e6, again=True)
     assert len(read_records(paths.finalists, Finalist)) == 2
     assert record.look == 2
+
+
+def test_without_a_number_the_finalists_are_those_of_the_last_look(
+    paths: StudyPaths,
+) -> None:
+    """So the same words bring back weights that are gone, whatever was afforded."""
+    record = finalize(paths, workers=0, top=1, again=True)
+    trained = [f.finalist_id for f in read_records(paths.finalists, Finalist)]
+    shutil.rmtree(paths.work)
+    assert finalize(paths, workers=0) == record
+    assert (paths.finalist(trained[0]) / BEST).exists() or trained[0] not in (
+        *record.members,
+        record.best_single.member,
+    )
+
+
+def test_finalists_that_fail_leave_the_checkpoints_of_the_search(
+    paths: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = replace(STUDY, name="failing")
+    failing = StudyPaths(paths.results_dir, paths.logs_dir, longer.name)
+    search(longer, failing, workers=0)
+
+    def fails(self: Finalizing, orders: list[Order]) -> Any:
+        if all(order.job == "train" for order in orders):
+            lost = [Outcome(o.order_id, "FAILED", "not finite", "NaN") for o in orders]
+            return {}, lost
+        return attempt(self, orders)
+
+    attempt = Finalizing.attempt
+    monkeypatch.setattr(Finalizing, "attempt", fails)
+    record = finalize(failing, workers=0)
+    assert {entry["kind"] for entry in record.library} == {"trial"}
+    assert 0 <= record.test["accuracy"] <= 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from search.cli import run
 from search.epoch_order import epoch_order
@@ -260,3 +260,27 @@ def test_a_plain_epoch_shows_every_image_once() -> None:
         np.testing.assert_array_equal(
             np.sort(epoch_order(1, 2, 50, targets)), np.arange(50)
         )
+
+
+def test_a_file_that_search_would_not_take_is_refused(flowers: Path) -> None:
+    with pytest.raises(InputError, match=r"ends in \.toml"):
+        init(flowers, flowers.parent / "flowers.cfg")
+
+
+def test_where_no_file_can_be_used_the_reason_is_told(tmp_path: Path) -> None:
+    for number in range(4):
+        mask = np.zeros((20 + number, 30), np.uint8)
+        add(tmp_path / "cells" / "images" / f"{number}.jpg", picture(number))
+        add(tmp_path / "cells" / "masks" / f"{number}.png", Image.fromarray(mask))
+    with pytest.raises(InputError, match=r"the first: .*masks/0\.png of 30×20"):
+        init(tmp_path / "cells", tmp_path / "study.toml")
+
+
+def test_masks_with_soft_edges_are_told(tmp_path: Path) -> None:
+    for number in range(4):
+        mask = np.zeros((70, 90), np.uint8)
+        mask[20:40, 20:50] = 255
+        soft = Image.fromarray(mask).filter(ImageFilter.GaussianBlur(2))
+        add(tmp_path / "cells" / "images" / f"{number}.jpg", picture(number))
+        add(tmp_path / "cells" / "masks" / f"{number}.png", soft)
+    assert len(problems_of(tmp_path / "cells", tmp_path)["masks with soft edges"]) == 4

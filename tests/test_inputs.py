@@ -6,8 +6,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from search.datasets import prepare
 from search.errors import InputError
-from search.inputs import chosen_study, parse_duration
+from search.inputs import (
+    check_study,
+    chosen_study,
+    described,
+    parse_duration,
+    refuse_other_data,
+)
 from search.paths import StudyPaths, name_from, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
 from search.studies import Study, fingerprint, read_study, ready_made, record_study
@@ -147,6 +154,57 @@ def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> 
     clash = chosen_study("shapes-convnet", "mine", None, None, {}, paths_of)
     with pytest.raises(InputError, match="task = 'segmentation' as recorded"):
         record_study(paths_of("mine"), clash, {}, "other", "")
+
+
+def test_knobs_fixed_on_the_command_line_join_those_of_a_study_file(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        '[study]\ndataset = "shapes"\nhypermodel = "unet"\n'
+        "[fixed]\nlearning_rate = 0.001\ndepth = 2\n"
+    )
+    given = {"fixed": {"depth": 3, "skip": True}}
+    study = chosen_study(str(file), "mine", None, None, given, paths_in(tmp_path))
+    assert study.fixed == {"learning_rate": 0.001, "depth": 3, "skip": True}
+    file.write_text(file.read_text() + "base_filters = [8, 16]\n")
+    with pytest.raises(InputError, match="one value for base_filters"):
+        chosen_study(str(file), "mine", None, None, {}, paths_in(tmp_path))
+
+
+def test_a_folder_is_the_same_data_however_it_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flowers").mkdir()
+    paths_of = paths_in(tmp_path / "results")
+
+    def asked_for(folder: str) -> Study:
+        return chosen_study(None, "mine", folder, "convnet", {}, paths_of)
+
+    record_study(paths_of("mine"), asked_for("flowers"), {}, "mark", "")
+    for spelling in ("flowers/", "./flowers", str(tmp_path / "flowers")):
+        assert asked_for(spelling).dataset == "flowers"
+    (tmp_path / "others").mkdir()
+    assert asked_for("others").dataset == "others"
+
+
+def test_code_of_one_s_own_that_is_gone_is_named(tmp_path: Path) -> None:
+    for field in ("hypermodel", "tuner"):
+        study = replace(ready_made("shapes-unet"), **{field: "gone_module:Class"})
+        with pytest.raises(InputError, match="gone_module"):
+            check_study(study)
+
+
+def test_other_classes_are_other_data(tmp_path: Path) -> None:
+    paths = study_paths("mine", tmp_path, tmp_path)
+    data = prepare("shapes", task="classification")
+    study = ready_made("shapes-convnet")
+    record_study(paths, replace(study, name="mine"), described(data), "mark", "")
+    refuse_other_data(paths, data)
+    renamed = replace(data, class_names=[*data.class_names[1:], "zinnia"])
+    with pytest.raises(InputError, match="was run on, and its classes"):
+        refuse_other_data(paths, renamed)
 
 
 def test_own_data_names_a_study_after_itself(tmp_path: Path) -> None:

@@ -747,3 +747,22 @@ def test_costs_are_labelled_in_words_that_do_not_overlap(
     ]
     assert set(labels) <= set(shown)
     assert len(shown) <= 5
+
+
+def test_the_page_repeats_all_that_finalize_was_asked_for(tmp_path: Path) -> None:
+    paths = write_study(tmp_path, trials=8, seeds=1, knobs=FEW)
+    looks = read_json(paths.test_ledger)
+    options = {"use_validation": True, "tta": ["flip", "shift"], "distill": False}
+    write_json(paths.test_ledger, [{**look, "options": options} for look in looks])
+    report([paths])
+    words = read_page(paths).words()
+    assert "--seeds 1 --use-validation --tta flip,shift" in words
+    assert "--distill" not in words
+
+
+def test_losses_and_metrics_are_not_mixed_in_what_chance_does(tmp_path: Path) -> None:
+    paths = write_study(tmp_path, trials=8, seeds=2, knobs=FEW)
+    records = read_study_records(paths)
+    assert seed_noise(records) is not None
+    by_loss = replace(records.study, objective="val_loss", direction="min")
+    assert seed_noise(replace(records, study=by_loss, comparisons={})) is None

@@ -103,7 +103,7 @@ def test_sizes_are_read_and_written_with_units() -> None:
     assert parse_size("800m") == 8 * 10**8
     assert parse_size("1.5 GB") == 15 * 10**8
     assert size_text(1.5e9) == "1.5 GB"
-    for wrong in ("", "0g", "four", "-1g"):
+    for wrong in ("", "0g", "four", "-1g", "4"):
         with pytest.raises(InputError, match="800m or 4g"):
             parse_size(wrong)
 

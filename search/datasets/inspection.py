@@ -22,6 +22,9 @@ SAME_UP_TO = 2.0
 # Thumbnails with less contrast (standard deviation in grey levels) look alike anyway.
 PLAIN_BELOW = 8.0
 
+# Numbers of objects are small; so many values from there on are shades of a soft edge.
+LIGHT, SOFT_FROM = 128, 4
+
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".png": "PNG", ".gif": "GIF",
     ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
@@ -208,6 +211,16 @@ def only_void(rows: Sequence[tuple[str, Look]]) -> list[str]:
     return [n for n, f in rows if 255 in f.mask_values and f.mask_values <= {0, 255}]
 
 
+def soft_masks(rows: Sequence[tuple[str, Look]]) -> list[str]:
+    """Return masks with 255 and light greys: soft edges, whose inside becomes void."""
+    return [
+        name
+        for name, found in rows
+        if 255 in found.mask_values
+        and sum(LIGHT <= value < 255 for value in found.mask_values) >= SOFT_FROM
+    ]
+
+
 def troubled_files(
     layout: Layout, looks: Sequence[Look | None], errors: dict[int, str], small: int
 ) -> list[Problem]:
@@ -229,4 +242,6 @@ def troubled_files(
         problem("masks of 0 and 255 beside masks with other values", only_void(rows),
                 "255 is void there, not foreground: write foreground as 1 in these, or"
                 " as 255 in all"),
+        problem("masks with soft edges", soft_masks(rows), "Beside greys 255 is void,"
+                " not foreground: make them 0 and 255 only"),
     ]  # fmt: skip

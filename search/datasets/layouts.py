@@ -33,6 +33,13 @@ SPLIT_FOLDERS = {
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
+# What commands write where they run, with no image right in it.
+OUTPUTS = ("results", "tensorboard_logs", "predictions")
+# Pairs of folders that are no classes but images and their masks, misnamed.
+IMAGES_NAMED = frozenset(["image", "images", "img", "imgs", "jpegimages"])
+MASKS_NAMED = frozenset(
+    ["annotations", "label", "labels", "mask", "masks", "segmentationclass"]
+)
 BOTH_LAYOUTS = (
     "Lay it out as DIR/<class>/*.jpg, or as DIR/images/* and DIR/masks/*.png; train/,"
     " validation/ and test/ may lie between"
@@ -73,7 +80,20 @@ def find_layout(root: Path) -> Layout:
     first = bases["train"]
     if (first / "images").is_dir() and (first / "masks").is_dir():
         return segmentation_layout(root, bases)
+    refuse_misnamed(first)
     return classification_layout(root, bases)
+
+
+def refuse_misnamed(base: Path) -> None:
+    """Raise InputError where two folders are images and masks under other names."""
+    names = sorted(folder.name for folder in subfolders(base))
+    lower = {name.lower() for name in names}
+    if len(names) == 2 and lower & IMAGES_NAMED and lower & MASKS_NAMED:
+        raise InputError(
+            f"the folders images and masks in {base}",
+            " and ".join(names),
+            "Rename them; two classes need other names",
+        )
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -93,12 +113,17 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in `folder` by name, without hidden ones."""
+    """Return the folders in `folder` by name, without hidden ones and our own."""
     return sorted(
         path
         for path in folder.iterdir()
-        if not path.name.startswith((".", "__")) and path.is_dir()
+        if path.is_dir() and not path.name.startswith((".", "__")) and not is_ours(path)
     )
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether a command that ran beside the images has made a folder."""
+    return folder.name in OUTPUTS and not files_in(folder, IMAGE_SUFFIXES)[0]
 
 
 def files_in(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], int]:

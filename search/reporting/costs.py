@@ -113,7 +113,9 @@ def noise_blocks(records: StudyRecords) -> list[Block]:
 def seed_noise(records: StudyRecords) -> SeedNoise | None:
     """Estimate what chance does from finalists and comparisons, where they repeat."""
     groups: dict[tuple[str, str], list[float]] = {}
-    for finalist in records.finalists:
+    # A loss is of another scale than the metric that finalists are judged by.
+    is_metric = records.objective == f"val_{records.metric}"
+    for finalist in records.finalists if is_metric else []:
         score = finalist.validation.get(records.metric)
         if score is not None:
             groups.setdefault(("finalist", finalist.trial_id), []).append(score)

@@ -179,11 +179,12 @@ def ranks_picture(agreements: Sequence[RankAgreement], objective: str) -> Pictur
 
 def finalists_picture(records: StudyRecords) -> Picture:
     """Return the objective of finalists on train and validation."""
+    quantity = records.objective.removeprefix("val_")
 
     def drawer(finalist: Finalist) -> Callable[[Any], None]:
         def draw(axes: Any) -> None:
             for key, name, colour in (
-                (records.metric, "train", ORANGE),
+                (quantity, "train", ORANGE),
                 (records.objective, "validation", BLUE),
             ):
                 values = finalist.history.get(key, [])
@@ -193,7 +194,7 @@ def finalists_picture(records: StudyRecords) -> Picture:
             axes.set_title(short(finalist.finalist_id, 34))
             whole_numbers(axes.xaxis)
             axes.set_xlabel("epoch")
-            axes.set_ylabel(records.metric)
+            axes.set_ylabel(quantity)
             axes.legend(loc="best", handlelength=1.2)
 
         return draw
@@ -204,7 +205,7 @@ def finalists_picture(records: StudyRecords) -> Picture:
     return Picture(
         "finalists",
         "Learning curves of the finalists",
-        f"{records.metric} on train (measured during the epoch, with augmentation and"
+        f"{quantity} on train (measured during the epoch, with augmentation and"
         f" dropout where used) and on validation (after it), n = {len(chosen)}"
         f" finalists. Dashed: the epoch whose weights were kept.{rest}",
         [Panel(f"learning curves of {f.finalist_id}", drawer(f)) for f in chosen],

@@ -254,7 +254,11 @@ def reproduce_section(records: StudyRecords) -> Section:
     if records.finalists:
         top = len({finalist.trial_id for finalist in records.finalists})
         seeds = len({f.seed for f in records.finalists})
-        lines.append(f"vision-tuner finalize {name} --top {top} --seeds {seeds}")
+        options = records.looks[-1].get("options", {}) if records.looks else {}
+        lines.append(
+            f"vision-tuner finalize {name} --top {top} --seeds {seeds}"
+            + "".join(flag(option, value) for option, value in options.items())
+        )
     if records.exports:
         formats = ",".join(dict.fromkeys(item.format for item in records.exports))
         lines.append(f"vision-tuner export {name} --format {formats}")
@@ -280,6 +284,14 @@ def reproduce_section(records: StudyRecords) -> Section:
     return Section(
         "reproduce", "How to reproduce", [Code(lines), facts, Text(text, "note")]
     )
+
+
+def flag(option: str, value: Any) -> str:
+    """Return an option of finalize as it is typed, nothing where it was not given."""
+    words = f" --{option.replace('_', '-')}"
+    if isinstance(value, list):
+        words += f" {','.join(value)}"
+    return words if value else ""
 
 
 def machine_of(environment: Mapping[str, Any]) -> str:

@@ -199,8 +199,8 @@ def test_section(records: StudyRecords) -> Section:
         ]
         for number, look in enumerate(records.looks, start=1)
     ]
-    times = counted(len(rows), "time")
-    text = f"The test set was read {times.replace('1 time', 'once')}, by finalize."
+    times = "once" if len(rows) == 1 else counted(len(rows), "time")
+    text = f"The test set was read {times}, by finalize."
     if len(rows) > 1:
         text += " Later looks knew the outcome of the first: they are optimistic."
     heads = [
