@@ -2,8 +2,8 @@
 
     python -m docs.hypermodels      (or `make docs`)
 
-The snapshots in tests/spaces are what a test compares the spaces with, so that a change
-of a space is seen in review.
+The snapshots in hypermodels/spaces are what `studies` tells of them without importing
+Keras. A test compares the spaces with them, so that a change is seen in review.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from search.space import range_text, shown_value
 from search.spaces import declare_space, described
 
 ROOT = Path(__file__).parents[1]
-SPACES = ROOT / "tests" / "spaces"
+SPACES = ROOT / "hypermodels" / "spaces"
 # What the ready-made studies give them: (edge, classes, training images, epochs).
 CASES = {
     "convnet": (32, 100, 45_000, 81),

@@ -6,6 +6,8 @@ One of another package needs neither: `module:Class` names it, or an entry point
 group `vision_tuner.hypermodels`.
 """
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hypermodels.own_code import installed, named_class
@@ -51,6 +53,13 @@ GROUP = "vision_tuner.hypermodels"
 def known() -> dict[str, str]:
     """Return name -> `module:Class`, those of installed packages included."""
     return installed(GROUP) | HYPERMODELS
+
+
+def knob_names(name: str) -> list[str]:
+    """Return the knobs of a hypermodel of ours, as `make docs` has recorded them."""
+    file = Path(__file__).parent / "spaces" / f"{name}.json"
+    space = json.loads(file.read_text(encoding="utf-8"))
+    return [knob["name"] for knob in space["knobs"]]
 
 
 def task_of(name: str) -> Task:

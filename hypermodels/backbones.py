@@ -5,6 +5,8 @@ Every backbone has five stages, from the image to its coarsest features, so that
 one entry in `BACKBONES`.
 """
 
+import contextlib
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -171,7 +173,8 @@ def build_backbone(
     # Only the network with a width multiplier takes one, whatever was fixed by hand.
     options = {"alpha": alpha} if name == "mobilenet_v2" and alpha else {}
     try:
-        with warnings.catch_warnings():
+        # Keras tells of a download on the output, where a document of JSON may go.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             # Without a top the weights are the same for every size.
             warnings.filterwarnings("ignore", ".*is undefined or non-square")
             model = getattr(keras.applications, backbone.application)(

@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from search import evaluation, export_check
 from search.descriptions import Description, embed_description
-from search.files import UNFINISHED, read_json, sync_folder, write_json
+from search.files import (
+    UNFINISHED,
+    file_hash,
+    read_json,
+    sync_files,
+    sync_folder,
+    write_json,
+)
 from search.formats import FORMATS, Quantisation, check_backend, check_formats
 from search.quantisation import Calibration
 from search.records import Exported
@@ -94,6 +101,7 @@ def write_exports(
             target = folder / answer.name
             remove(target, work)
             if isinstance(answer.outcome, Exported):
+                sync_files(work / answer.name)
                 (work / answer.name).rename(target)
                 exported.append(answer.outcome)
             else:
@@ -232,7 +240,7 @@ def run_check(
         ],
     }
     write_json(work / "request.json", request)
-    command = [sys.executable, "-I", export_check.__file__, str(work / "request.json")]
+    command = [sys.executable, "-P", export_check.__file__, str(work / "request.json")]
     answer_path.unlink(missing_ok=True)
     failure = f"its check did not end in {CHECK_SECONDS} seconds"
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -296,8 +304,7 @@ def size_and_hash(path: Path) -> tuple[int, str]:
     `sha256sum` prints them.
     """
     if path.is_file():
-        with path.open("rb") as file:
-            return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stat().st_size, file_hash(path)
     size, lines = 0, []
     for file_path in sorted(item for item in path.rglob("*") if item.is_file()):
         file_size, digest = size_and_hash(file_path)

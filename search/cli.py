@@ -113,7 +113,7 @@ def run(arguments: list[str]) -> int:
             arguments, prog_name="vision-tuner", standalone_mode=False
         )
     except InputError as error:
-        complain(f"vision-tuner: {error}")
+        complain(f"vision-tuner: {error.in_full()}")
         return 2
     except Exception as error:
         usage = usage_message(error)

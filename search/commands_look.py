@@ -48,13 +48,14 @@ def studies(
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("study", no_wrap=True)
         table.add_column("dataset", overflow="fold")
-        for heading in ("hypermodel", "state", "trials", "validation"):
+        for heading in ("hypermodel", "knobs", "state", "trials", "validation"):
             table.add_column(heading, no_wrap=True)
         for row in rows:
             score = row["best_score"]
             metric = row["objective"].removeprefix("val_")
             best = "" if score is None else f"{metric} {score:.4f}"
-            words = [row[key] for key in ("name", "dataset", "hypermodel", "state")]
+            words = [row[key] for key in ("name", "dataset", "hypermodel")]
+            words += [str(len(row["knobs"]) or ""), row["state"]]
             table.add_row(*words, str(row["trials"] or ""), best)
         console.print(table)
 

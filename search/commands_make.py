@@ -37,9 +37,11 @@ from search.options import (
     ReadyMade,
     ResultsDir,
     Seed,
+    Seeds,
     SkipUnreadable,
     StartFrom,
     StudyName,
+    Top,
     TotalEpochs,
     Trials,
     TrialsPerGpu,
@@ -199,11 +201,8 @@ def search(
 
 def finalize(
     name: StudyName,
-    top: Annotated[
-        int | None,
-        typer.Option(help="Configurations to retrain.", show_default=str(FINALISTS)),
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Trainings of each.")] = 1,
+    top: Top = None,
+    seeds: Seeds = None,
     use_validation: Annotated[
         bool,
         typer.Option(

@@ -32,7 +32,6 @@ from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.failures import raise_where_storage_failed
 from search.inputs import check_folders, described, only_driver
-from search.live import duration, shown
 from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
 from search.output import plainly
@@ -47,6 +46,7 @@ from search.variants import (
     starting_name,
     starting_values,
 )
+from search.wording import duration, shown
 
 MOST_SEEDS = 100
 
@@ -248,8 +248,6 @@ def vary_knob(
         f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
     )
     runs = trainings.run(runs, study.epochs)
-    if all(run.state != "COMPLETED" for run in runs):
-        raise RuntimeError("every training failed, so there is nothing to compare")
     differences = differences_of(runs, list(labels))
     record = Comparison(
         knob=knob,
@@ -270,6 +268,8 @@ def vary_knob(
         write_gallery(file.with_suffix(".png"), trainings.begun.data, files)
     write_comparison(file, record)
     say_done(trainings, file, started)
+    if all(run.state != "COMPLETED" for run in runs):
+        raise RuntimeError("every training failed, so there is nothing to compare")
     return record
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from search.comparisons import AblationPath, Comparison
-from search.live import shown
 from search.variants import label
+from search.wording import shown
 
 
 def print_comparison(record: Comparison | AblationPath, console: Console) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from search.datasets import prepare
@@ -57,7 +58,8 @@ def print_data(description: dict[str, Any], console: Console) -> None:
     height, width, _ = description["image_shape"]
     console.print(
         f"{description['name']}: {description['task']}, {width}×{height} pixels,"
-        f" {len(description['class_names'])} classes"
+        f" {len(description['class_names'])} classes",
+        markup=False,
     )
     console.print(splits_table(description))
     for item in description["skipped"]:
@@ -90,7 +92,7 @@ def count_titles(description: dict[str, Any]) -> list[str]:
     if description["task"] == "segmentation":
         return ["background", "foreground", "void"]
     if len(description["class_names"]) <= CLASSES_SHOWN:
-        return list(description["class_names"])
+        return [escape(name) for name in description["class_names"]]
     return ["images a class"]
 
 

@@ -13,12 +13,13 @@ from search.datasets import PreparedDataset
 from search.export import export, print_exports
 from search.finalize import finalize, print_ensemble
 from search.inputs import prepared_data
-from search.live import duration
+from search.output import where
 from search.paths import StudyPaths, study_paths
 from search.predict import predict, print_predictions
 from search.report import print_report, report
 from search.search import print_found, search
 from search.studies import Study, ready_made
+from search.wording import duration
 
 TRIALS = 4
 TOP = 2
@@ -60,10 +61,11 @@ def demo(
         made.append(run_all_verbs(study, paths, workers, console))
     console.print(Rule(style="dim"))
     console.print(f"Done in {duration(time.monotonic() - started)}. Next:")
+    place = where(study_paths(STUDIES[0].name, results_dir, logs_dir))
     for command in (
-        "vision-tuner trials demo-classification",
-        "vision-tuner board",
-        "vision-tuner studies",
+        f"vision-tuner trials {STUDIES[0].name}{place}",
+        f"vision-tuner board{place}",
+        f"vision-tuner studies{place}",
         "vision-tuner search cifar100-convnet --limit-train 5000 --epochs 9",
     ):
         console.print(f"  [bold]{command}[/bold]", highlight=False)

@@ -82,8 +82,10 @@ def have_bfloat16() -> bool:
 
 
 def told_by_gpus(fields: str) -> list[list[str]]:
-    """Return fields of every GPU; none where nvidia-smi does not know them."""
+    """Return fields of every GPU that may be used; none where nvidia-smi is unsure."""
     query = [f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    if os.environ.get("CUDA_VISIBLE_DEVICES") and gpus():
+        query += ["--id", ",".join(gpus())]  # others are somebody else's
     try:
         listing = subprocess.run(
             ["nvidia-smi", *query],

@@ -12,7 +12,11 @@ class InputError(Exception):
 
     def __init__(self, expected: str, received: object, remedy: str) -> None:
         self.expected, self.received, self.remedy = expected, received, remedy
-        super().__init__(f"Expected {expected}. Received: {received}. {remedy}.")
+        super().__init__(self.in_full())
+
+    def in_full(self) -> str:
+        """Return what was expected, what was received and what to do."""
+        return f"Expected {self.expected}. Received: {self.received}. {self.remedy}."
 
 
 def as_input_error(error: Exception, remedy: str) -> InputError:
@@ -24,6 +28,10 @@ def as_input_error(error: Exception, remedy: str) -> InputError:
 
 class DamagedFileError(InputError, ValueError):
     """A file of records is not what was written."""
+
+    def __str__(self) -> str:
+        """Return what is wrong; who adds what to do about it knows more."""
+        return str(self.received)
 
 
 class LostDataError(InputError):

@@ -1,6 +1,5 @@
 """The verb `export`: hand over the ensemble and the best single model of a study."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from search.artefacts import ExportError, Source, artefact_name, write_exports
 from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
-from search.files import remove_leftovers, write_text
+from search.files import file_hash, remove_leftovers, write_text
 from search.finalists import exported_members, recorded_members, recorded_order
 from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model
@@ -60,14 +59,18 @@ def export(
         ExportError: an artefact failed its check and was not kept; the others were.
     """
     check_formats(formats)
-    study, record = finalized(paths)
+    finalized(paths)
     load_keras()
     check_backend(formats)
-    sources, pictures, learned = load_sources(paths, study, record, data_dir, images)
     exported: list[Exported] = []
     failures: list[str] = []
     tried: set[str] = set()
     with only_driver(paths):
+        # Read while nothing else can write: a finalize may just have ended.
+        study, record = finalized(paths)
+        sources, pictures, learned = load_sources(
+            paths, study, record, data_dir, images
+        )
         remove_leftovers(paths.export)
         earlier = earlier_exports(paths)
         for name in dict.fromkeys(formats):
@@ -155,7 +158,7 @@ def load_sources(
 
 def ensemble_hash(paths: StudyPaths) -> str:
     """Return the hash of ensemble.json, by which an export knows where it is from."""
-    return hashlib.sha256(paths.ensemble.read_bytes()).hexdigest()
+    return file_hash(paths.ensemble)
 
 
 def load_trained(
@@ -249,11 +252,13 @@ def earlier_exports(paths: StudyPaths) -> list[Exported]:
 
 def is_made_from(path: Path, mark: str) -> bool:
     """Return whether a model was made from the ensemble with this hash."""
+    if not path.exists():
+        return False
     try:
         description = read_description(path)
     except ImportError:  # what reads this format is not installed; it is plain text
         return mark.encode() in path.read_bytes()
-    except (OSError, ValueError):
+    except Exception:  # a damaged file: each runtime has its own error
         return False
     return description is not None and description.source == mark
 

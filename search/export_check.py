@@ -1,6 +1,6 @@
 """Run exported models on images with nothing but their own runtime.
 
-`python -I export_check.py REQUEST.json`, a script that `search.export` starts in a
+`python -P export_check.py REQUEST.json`, a script that `search.export` starts in a
 fresh process: vision-tuner cannot be imported here, even where it is installed, so a
 model that secretly needs it fails. Imports nothing of the package itself.
 

@@ -67,6 +67,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_files(path: Path) -> None:
+    """Make what a file holds, or all files of a folder, survive a power failure."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
 def write_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write `path` whole by a function that takes an open binary file."""
     with whole_file(path) as file:
@@ -97,7 +105,7 @@ def read_json(path: Path) -> Any:
         raise DamagedFileError(
             "a file as it was written",
             f"{path} is not JSON: {error}",
-            "Restore it from a copy",
+            "Restore it from a copy; trials.json is mended by the same search again",
         ) from error
 
 
@@ -213,6 +221,12 @@ def append_record(path: Path, record: bytes) -> None:
             raise
     if is_new:
         sync_folder(path.parent)
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

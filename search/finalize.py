@@ -29,7 +29,6 @@ from search.finalists import Member, choose
 from search.finalizing import Finalizing, Options
 from search.inputs import only_driver, prepared_data, refuse_other_data
 from search.leaks import refuse_copies
-from search.live import duration, shown
 from search.options import FINALISTS
 from search.output import plainly
 from search.paths import StudyPaths
@@ -39,7 +38,7 @@ from search.sealing import already_scored, asked_before
 from search.state import read_state
 from search.studies import Study, open_study
 from search.tta import check_kinds
-from search.wording import counted
+from search.wording import counted, duration, shown
 
 # The epoch that ends a search may cost a little of what was kept for finalists.
 SLACK = 1.25
@@ -49,7 +48,7 @@ def finalize(
     paths: StudyPaths,
     *,
     top: int | None = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     use_validation: bool = False,
     tta: Sequence[str] = (),
     distill: bool = False,
@@ -63,9 +62,9 @@ def finalize(
     """Retrain the `top` configurations × `seeds`, and combine them.
 
     Args:
-        top: configurations to retrain, as unlike as their scores allow; None = 3, or
-            those of them that the test set was read for.
-        seeds: trainings of each.
+        top: configurations to retrain, as unlike as their scores allow; None = 3.
+        seeds: trainings of each; None = 1. Without either, those of them that the test
+            set was read for.
         use_validation: train what is handed over anew on train + validation, for as
             many epochs as were best; members, weights and temperature stay.
         tta: kinds of test-time augmentation to measure: `flip`, `shift`.
@@ -80,36 +79,33 @@ def finalize(
             was read before for other choices.
     """
     console = console or Console(stderr=True, quiet=True)
-    most = FINALISTS if top is None else top
-    if most < 1 or seeds < 1:
-        raise InputError(
-            "--top and --seeds of at least 1",
-            f"{most} and {seeds}",
-            "Choose larger ones",
-        )
     options = Options(use_validation, check_kinds(tta), distill)
     study = open_study(paths)
     trials = read_records(paths.trials, Trial)
-    finalists = choose(trials, study, most, seeds)
-    if not finalists:
-        raise InputError(
-            "a search with at least one finished epoch",
-            f"none in {paths.trials}",
-            f"Run `vision-tuner search {study.name}` first",
-        )
     crew = Workers(workers, cluster=cluster)
-    count = len(finalists)
-    seen = None if again or top is not None else asked_before(paths)
+    finalists = best_configurations(paths, study, trials, top, seeds)
+    is_open = top is None and seeds is None and not again
+    seen = asked_before(paths) if is_open else None
     if seen is not None and seen <= {member.member_id for member in finalists}:
         finalists = [member for member in finalists if member.member_id in seen]
     elif seconds is not None:
-        finalists = in_time(finalists, trials, study, paths, crew, seconds)
+        in_time = affordable_finalists(finalists, trials, study, paths, crew, seconds)
+        if len(in_time) < len(finalists):
+            console.print(
+                f"The budget has time to train {len(in_time) or 'none'} of"
+                f" {counted(len(finalists), 'finalist')} to the end; the search's own"
+                " checkpoints are there as well"
+            )
+        finalists = in_time
     asked = [member.member_id for member in finalists]
     work: Callable[[Finalizing], Ensemble] = partial(
         choose_and_score, finalists=finalists, trials=trials
     )
     if already_scored(paths, asked, options.recorded(), again):
-        console.print("These finalists were scored before; the record is unchanged.")
+        console.print(
+            "These finalists were scored before; the record is unchanged. --again reads"
+            " the test set once more"
+        )
         record, on_record = recorded(paths)
         lost = lost_members(paths, record, on_record)
         if not lost:
@@ -118,14 +114,37 @@ def finalize(
         console.print(f"The weights of {networks} are gone: trained again")
         curves = histories_of(lost, on_record, trials)
         work = partial(restore, record=record, lost=lost, histories=curves)
-    elif len(finalists) < count:
-        console.print(
-            f"The budget has time to train {len(finalists) or 'none'} of"
-            f" {counted(count, 'finalist')} to the end; the search's own checkpoints"
-            " are there as well"
-        )
     with begun(study, paths, crew, options, again, data_dir, console) as run:
         return work(run)
+
+
+def best_configurations(
+    paths: StudyPaths,
+    study: Study,
+    trials: Sequence[Trial],
+    top: int | None,
+    seeds: int | None,
+) -> list[Member]:
+    """Return the configurations × seeds to retrain, the best first.
+
+    Raises:
+        InputError: there is none.
+    """
+    count, each = FINALISTS if top is None else top, 1 if seeds is None else seeds
+    if count < 1 or each < 1:
+        raise InputError(
+            "--top and --seeds of at least 1",
+            f"{count} and {each}",
+            "Choose larger ones",
+        )
+    finalists = choose(trials, study, count, each)
+    if not finalists:
+        raise InputError(
+            "a search with at least one finished epoch",
+            f"none in {paths.trials}",
+            f"Run `vision-tuner search {study.name}` first",
+        )
+    return finalists
 
 
 def choose_and_score(
@@ -164,7 +183,7 @@ def begun(
     console.print(f"finalized in {duration(time.monotonic() - started)}")
 
 
-def in_time(
+def affordable_finalists(
     finalists: list[Member],
     trials: Sequence[Trial],
     study: Study,

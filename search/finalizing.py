@@ -22,14 +22,14 @@ from search.finalists import (
     refit_order,
     search_checkpoints,
 )
-from search.live import shown
 from search.orders import Executor, Order, Outcome, Progress
+from search.outcomes import MAY_PASS
 from search.paths import StudyPaths
 from search.predictions import prediction_path
 from search.records import Metrics, Trial
 from search.sealing import seal
 from search.studies import Study
-from search.wording import counted
+from search.wording import counted, shown
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,15 @@ class Finalizing:
         Finalists may fail; the search's own checkpoints are there as well.
 
         Raises:
-            RuntimeError: every training failed, and there is no checkpoint.
+            RuntimeError: every training failed, and there is no checkpoint, or the
+                next time one may succeed.
         """
         for member in finalists:
             continue_trial(self.paths, member, trials)
         orders = [self.order(member) for member in finalists]
         outcomes, failed = self.attempt(orders)
+        if not outcomes and any(lost.failure in MAY_PASS for lost in failed):
+            raise all_failed(failed)
         trained = [m for m in finalists if m.member_id in outcomes]
         checkpoints = search_checkpoints(
             self.paths, trials, self.study, trained, self.console.print

@@ -1,6 +1,5 @@
 """Turn what a user wrote into a study that can run, or into one clear line."""
 
-import hashlib
 import inspect
 import os
 import re
@@ -18,7 +17,7 @@ import hypermodels
 from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError, as_input_error
-from search.files import check_writable, write_text
+from search.files import check_writable, file_hash, write_text
 from search.oracles import ORACLES, check_tuner
 from search.oracles import load as load_tuner
 from search.paths import StudyPaths, name_from
@@ -98,7 +97,7 @@ def code_hashes(study: Study) -> list[str]:
         classes.append(load_tuner(study.tuner))
     sources = [inspect.getsourcefile(own) for own in classes]
     files = [Path(source) for source in sources if source]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [file_hash(file) for file in files]
 
 
 def check_study(study: Study) -> Study:
@@ -149,8 +148,7 @@ def weights_hash(weights: str) -> str | None:
     """Return the hash of a weights file, or None for weights known by name."""
     if weights in ("imagenet", "none"):
         return None
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(Path(weights))
 
 
 def parse_duration(text: str) -> float:

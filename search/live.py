@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from search.orders import Progress
-from search.records import Direction, Trial, Values, leading
+from search.records import Direction, Trial, leading
 from search.tally import Tally
-from search.wording import counted
+from search.wording import counted, duration, shown, values_text
 
 BEST_SHOWN = 5
 BAR_WIDTH = 16
@@ -237,24 +237,3 @@ class Quiet:
 
     def notice(self, text: str) -> None:
         """Show nothing."""
-
-
-def shown(value: float | None) -> str:
-    """Return a score with four digits, or a dash."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def values_text(values: Values) -> str:
-    """Return `knob=value` words, numbers short."""
-    return " ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in values.items()
-    )
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as `45 s`, `12 min` or `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

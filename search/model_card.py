@@ -67,11 +67,7 @@ a probability, and the median time of one image on the CPU of the machine that e
 
 Input: RGB images as float32, 0-255, (images, {shape}). Output: {meaning}.
 
-    import keras
-    model = keras.models.load_model("ensemble.keras")  # needs nothing but Keras
-    probabilities = model.predict(images)
-
-`vision_tuner.json` inside each file names the classes, or
+{snippet}`vision_tuner.json` inside each file names the classes, or
 
     vision-tuner predict {name} IMAGE...
 
@@ -86,6 +82,13 @@ Input: RGB images as float32, 0-255, (images, {shape}). Output: {meaning}.
 ## Licence
 
 {licence}
+"""
+
+
+SNIPPET = """    import keras
+    model = keras.models.load_model("ensemble.keras")  # needs nothing but Keras
+    probabilities = model.predict(images)
+
 """
 
 
@@ -120,6 +123,7 @@ def model_card(
         files="\n".join(file_row(item) for item in exported),
         layers="".join(map(layers_note, exported)),
         shape=", ".join(map(str, shape)),
+        snippet=SNIPPET if any(item.format == "keras" for item in exported) else "",
         meaning=MEANINGS[study.task].format(
             threshold=record.threshold, single=record.best_single.threshold
         ),

@@ -240,6 +240,11 @@ Precision = Annotated[
 Seed = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Of splits, tuner and training.")
 ]
+Top = Annotated[
+    int | None,
+    typer.Option(help="Configurations to retrain.", show_default=str(FINALISTS)),
+]
+Seeds = Annotated[int | None, typer.Option(help="Trainings of each.", show_default="1")]
 Name = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Name of the study; default: that of STUDY."),

@@ -13,6 +13,7 @@ from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
 from search.export_check import RUNNERS
+from search.files import file_hash
 from search.paths import studies_in
 
 Array = NDArray[Any]
@@ -62,7 +63,8 @@ def resolve_model(model: str, results_dir: Path) -> Path:
     Of a study its ensemble, as .keras, .onnx or .tflite, the first that is there.
 
     Raises:
-        InputError: it is neither, or the study was not exported.
+        InputError: it is neither, or the study was not exported since its ensemble was
+            made.
     """
     if Path(model).is_file():
         return Path(model)
@@ -71,6 +73,7 @@ def resolve_model(model: str, results_dir: Path) -> Path:
         name: found for name in searched if (found := models_of(results_dir, name))
     }
     if model in exported:
+        refuse_outdated(exported[model][0], results_dir / model / "ensemble.json")
         return exported[model][0]
     if model in searched:
         raise InputError(
@@ -84,6 +87,21 @@ def resolve_model(model: str, results_dir: Path) -> Path:
         repr(model),
         "Check the path, or run `vision-tuner export NAME` first",
     )
+
+
+def refuse_outdated(model: Path, ensemble: Path) -> None:
+    """Raise InputError where a study's ensemble is another than the exported one."""
+    check_model_file(model)
+    about = described(model)
+    if about is None or not about.source or not ensemble.exists():
+        return
+    if about.source != file_hash(ensemble):
+        name = ensemble.parent.name
+        raise InputError(
+            f"{model} made of the ensemble on record",
+            "one made of an earlier one",
+            f"Run `vision-tuner export {name}`, or pass the path of the file",
+        )
 
 
 def models_of(results_dir: Path, name: str) -> list[Path]:

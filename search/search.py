@@ -21,7 +21,7 @@ from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
 from search.inputs import check_folders, check_study, only_driver
 from search.limits import millions
-from search.live import LiveView, duration, values_text
+from search.live import LiveView
 from search.memory import size_text
 from search.oracles import (
     ASYNCHRONOUS,
@@ -40,7 +40,7 @@ from search.state import read_state
 from search.studies import Study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
-from search.wording import counted
+from search.wording import counted, duration, values_text
 
 
 def search(

@@ -56,7 +56,8 @@ def leave_marks(order: Order) -> list[Path]:
 def inputs_of(order: Order) -> list[Path]:
     """Return the files beside the data that an order reads."""
     weights = Path(str(order.study["weights"]))
-    return [weights] if weights.is_file() else []
+    files = [weights] if weights.is_file() else []
+    return [*files, *([Path(order.soft_targets)] if order.soft_targets else [])]
 
 
 def copied_data(folder: Path, parent: Path) -> Path:
@@ -92,5 +93,10 @@ def with_absolute_paths(order: Order) -> Order:
         study=study,
         data_folder=str(Path(order.data_folder).absolute()),
         folder=str(Path(order.folder).absolute()),
-        logs=None if order.logs is None else str(Path(order.logs).absolute()),
+        logs=absolute(order.logs),
+        soft_targets=absolute(order.soft_targets),
     )
+
+
+def absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())

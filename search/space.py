@@ -10,12 +10,12 @@ from search.backend import load_keras
 from search.beginning import suited
 from search.datasets.sources import Say, ignore
 from search.inputs import check_study, prepared_data
-from search.live import duration
 from search.oracles import planned
 from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
 from search.training import make_hypermodel
+from search.wording import duration
 
 
 def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypermodels
 from search.environment import environment
 from search.errors import InputError
 from search.files import read_sealed, write_sealed
@@ -308,6 +309,7 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
                 "task": study.task,
                 "dataset": study.dataset,
                 "hypermodel": study.hypermodel,
+                "knobs": knobs_of(study),
                 "tuner": study.tuner,
                 "epochs": study.epochs,
                 "state": study_state(paths, trials) if searched else "ready",
@@ -319,17 +321,18 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def knobs_of(study: Study) -> list[str]:
+    """Return what is searched; of a network of one's own it is not known here."""
+    is_ours = study.hypermodel in hypermodels.HYPERMODELS
+    names = hypermodels.knob_names(study.hypermodel) if is_ours else []
+    return [name for name in names if name not in study.fixed]
+
+
 def damaged_row(name: str) -> dict[str, Any]:
     """Return the row of a study whose records cannot be read."""
-    keys = ("task", "dataset", "hypermodel", "tuner", "epochs")
-    return {
-        "name": name,
-        **dict.fromkeys(keys, ""),
-        "state": "damaged",
-        "trials": 0,
-        "objective": "",
-        "best_score": None,
-    }
+    unknown = ("task", "dataset", "hypermodel", "tuner", "epochs", "objective")
+    known = {"name": name, "state": "damaged", "knobs": [], "trials": 0}
+    return known | dict.fromkeys(unknown, "") | {"best_score": None}
 
 
 def study_state(paths: StudyPaths, trials: list[Trial]) -> str:

@@ -9,14 +9,13 @@ from rich.padding import Padding
 from rich.text import Text
 
 from search.errors import InputError
-from search.live import duration, shown, values_text
 from search.memory import size_text
 from search.pareto import front, objectives_of, value_of
 from search.paths import StudyPaths
 from search.records import Trial, Values, ranked, read_records
 from search.retention import checkpoint_bytes
 from search.studies import Study, open_study
-from search.wording import counted
+from search.wording import counted, duration, shown, values_text
 
 
 def trials(paths: StudyPaths) -> list[dict[str, Any]]:

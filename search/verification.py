@@ -6,7 +6,6 @@ intervals, files their sizes and hashes, choices the seal in the ledger. What li
 longer on this machine cannot be recomputed, and is named.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from search.comparisons import (
     differences_of,
     verdicts_of,
 )
+from search.files import file_hash
 from search.paths import StudyPaths
 from search.records import Trial, best_epoch_of
 from search.reporting.records import StudyRecords
@@ -164,8 +164,7 @@ def check_files(found: Verification, records: StudyRecords, paths: StudyPaths) -
             continue
         found.compare("exported files", f"{item.path}: bytes", item.bytes,
                       file.stat().st_size)  # fmt: skip
-        with file.open("rb") as opened:
-            mark = hashlib.file_digest(opened, "sha256").hexdigest()
+        mark = file_hash(file)
         found.compare("exported files", f"{item.path}: sha256", item.sha256, mark)
 
 

@@ -46,8 +46,20 @@ def warm_start(
         baselines: of the hypermodel, name -> values; missing knobs take defaults.
 
     Raises:
-        InputError: there is no such study, or it shares no knob with this one.
+        InputError: there is no such study, or it shares no knob with this one, and the
+            search has not begun: from then on the tuner remembers.
     """
+    try:
+        return gathered_from(study, paths, space, baselines)
+    except InputError:
+        if not paths.oracle.exists():
+            raise
+        return WarmStart()
+
+
+def gathered_from(
+    study: Study, paths: StudyPaths, space: Any, baselines: dict[str, Values]
+) -> WarmStart:
     gathered = WarmStart()
     told: list[list[tuple[Values, float]]] = []
     for name in study.start_from:

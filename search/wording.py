@@ -1,7 +1,9 @@
-"""Words for the terminal and the report: numbers, and names that were mistyped."""
+"""Words for the terminal and the report: numbers, durations, values, near names."""
 
 import difflib
 from collections.abc import Iterable
+
+from search.records import Values
 
 
 def counted(number: int, noun: str) -> str:
@@ -16,3 +18,24 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return 'Did you mean X? ', or nothing where no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"Did you mean {near[0]}? " if near else ""
+
+
+def shown(value: float | None) -> str:
+    """Return a score with four digits, or a dash."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def values_text(values: Values) -> str:
+    """Return `knob=value` words, numbers short."""
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in values.items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `45 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

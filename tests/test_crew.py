@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from test_training import order as ordered
 
+from search import devices
 from search.crew import (
     LEAST_SECONDS,
     MOST_MEMORY,
@@ -185,3 +186,20 @@ def test_what_is_no_number_is_refused() -> None:
     for text in ("many", "-1", "0"):
         with pytest.raises(InputError, match="auto or a number from 1 on"):
             parse_count(text, least=1)
+
+
+def test_only_the_gpus_that_may_be_used_are_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague's card beside ours is full, or too old for bfloat16."""
+    command = tmp_path / "nvidia-smi"
+    command.write_text(
+        '#!/bin/sh\ncase "$*" in *"--id 1"*) echo 9.0;; *) echo 7.0; echo 9.0;; esac\n'
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for visible, is_able in (("1", True), ("", False)):
+        devices.gpus.cache_clear()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert devices.have_bfloat16() is is_able
+    devices.gpus.cache_clear()

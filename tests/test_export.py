@@ -609,3 +609,11 @@ def test_what_is_printed_names_files_folder_and_agreement(exports, task):
     assert "best_single.keras" in text
     assert "100.00%" in text
     assert paths.name in text.replace("\n", "")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model"])
+def test_a_model_that_is_gone_or_damaged_is_not_kept(tmp_path, content):
+    model = tmp_path / "ensemble.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    assert not export.is_made_from(model, "ab12")

@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from search.checkpoints import BEST
+from search.errors import InputError
+from search.failures import NOT_FINITE, OUT_OF_MEMORY
 from search.finalize import finalize
 from search.finalizing import Finalizing
 from search.orders import Order, Outcome
@@ -75,6 +77,8 @@ def test_without_a_number_the_finalists_are_those_of_the_last_look(
     """So the same words bring back weights that are gone, whatever was afforded."""
     record = finalize(paths, workers=0, top=1, again=True)
     trained = [f.finalist_id for f in read_records(paths.finalists, Finalist)]
+    with pytest.raises(InputError, match="finalists the test set was read for"):
+        finalize(paths, workers=0, seeds=3)
     shutil.rmtree(paths.work)
     assert finalize(paths, workers=0) == record
     assert (paths.finalist(trained[0]) / BEST).exists() or trained[0] not in (
@@ -90,14 +94,16 @@ def test_finalists_that_fail_leave_the_checkpoints_of_the_search(
     failing = StudyPaths(paths.results_dir, paths.logs_dir, longer.name)
     search(longer, failing, workers=0)
 
-    def fails(self: Finalizing, orders: list[Order]) -> Any:
-        if all(order.job == "train" for order in orders):
-            lost = [Outcome(o.order_id, "FAILED", "not finite", "NaN") for o in orders]
-            return {}, lost
-        return attempt(self, orders)
+    kind = OUT_OF_MEMORY
 
-    attempt = Finalizing.attempt
+    def fails(self: Finalizing, orders: list[Order]) -> Any:
+        return {}, [Outcome(o.order_id, "FAILED", "why", kind) for o in orders]
+
     monkeypatch.setattr(Finalizing, "attempt", fails)
+    with pytest.raises(RuntimeError, match="every training failed"):
+        finalize(failing, workers=0)  # there may be memory the next time
+    assert not failing.test_ledger.exists()
+    kind = NOT_FINITE
     record = finalize(failing, workers=0)
     assert {entry["kind"] for entry in record.library} == {"trial"}
     assert 0 <= record.test["accuracy"] <= 1

@@ -237,6 +237,7 @@ def test_layers_are_named_as_in_the_papers(name: str, tiny: None) -> None:
 def test_a_change_of_a_space_is_seen_in_review(name: str) -> None:
     recorded = json.loads((SPACES / f"{name}.json").read_text())
     assert snapshot(name) == recorded, "run `make docs` and look at what changed"
+    assert hypermodels.knob_names(name) == [k["name"] for k in recorded["knobs"]]
     page = (SPACES.parents[1] / "docs" / "hypermodels.md").read_text()
     assert knob_table(recorded["knobs"]) in page
     assert f"(images/{name}.svg)" in page

@@ -167,6 +167,12 @@ def test_knobs_fixed_on_the_command_line_join_those_of_a_study_file(
     given = {"fixed": {"depth": 3, "skip": True}}
     study = chosen_study(str(file), "mine", None, None, given, paths_in(tmp_path))
     assert study.fixed == {"learning_rate": 0.001, "depth": 3, "skip": True}
+    record_study(paths_in(tmp_path)("mine"), study, {}, "mark", "")
+    by_name = {"fixed": {"depth": 3}}
+    again = chosen_study("mine", None, None, None, by_name, paths_in(tmp_path))
+    assert again.fixed == study.fixed
+    less = chosen_study(str(file), "mine", None, None, {}, paths_in(tmp_path))
+    assert less.fixed == {"learning_rate": 0.001, "depth": 2, "skip": True}
     file.write_text(file.read_text() + "base_filters = [8, 16]\n")
     with pytest.raises(InputError, match="one value for base_filters"):
         chosen_study(str(file), "mine", None, None, {}, paths_in(tmp_path))

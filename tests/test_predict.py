@@ -5,6 +5,8 @@ import importlib
 import importlib.util
 import io
 import json
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.descriptions import Description, embed_description
+from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError
 from search.formats import FORMATS
 from search.predict import predict, print_predictions
@@ -418,6 +420,13 @@ def test_a_place_that_cannot_be_written_is_named(classifier, tmp_path):
         predict(classifier, [image], output_dir=tmp_path / "out")
 
 
+def copy_without_description(model: Path, target: Path) -> None:
+    with zipfile.ZipFile(model) as whole, zipfile.ZipFile(target, "w") as bare:
+        for name in whole.namelist():
+            if name != "vision_tuner.json":
+                bare.writestr(name, whole.read(name))
+
+
 def test_a_model_is_a_file_or_the_name_of_an_exported_study(classifier, tmp_path):
     results = tmp_path / "results"
     for name in ("ready", "searched"):
@@ -428,6 +437,13 @@ def test_a_model_is_a_file_or_the_name_of_an_exported_study(classifier, tmp_path
     target.write_bytes(classifier.read_bytes())
     assert resolve_model(str(classifier), results) == classifier
     assert resolve_model("ready", results) == target
+    (results / "ready" / "ensemble.json").write_text("{}")
+    about = replace(read_description(target), source="of an earlier ensemble")
+    copy_without_description(classifier, target)
+    embed_description(target, about)
+    with pytest.raises(InputError, match="vision-tuner export ready"):
+        resolve_model("ready", results)
+    assert resolve_model(str(target), results) == target
     with pytest.raises(InputError, match="vision-tuner export searched"):
         resolve_model("searched", results)
     with pytest.raises(InputError, match=r"\(ready\).*'redy'"):

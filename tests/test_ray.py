@@ -1,5 +1,6 @@
 """A search on a real Ray cluster of this machine, with nodes and driver killed."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,9 +16,11 @@ from local_cluster import LocalCluster, kill_tree, wait_until
 from search.checkpoints import read_standing
 from search.cli import run
 from search.cluster.nodes import Node, refuse_lacking, room
-from search.cluster.worker import NodeReport, software
+from search.cluster.worker import NodeReport, software, source_hash
 from search.errors import InputError
 from search.files import read_json
+from search.orders import Order
+from search.shared_files import inputs_of, with_absolute_paths
 
 # So many that there is work left for a node that joins late.
 TRIALS = 5
@@ -250,3 +253,23 @@ def test_without_ray_the_extra_is_named(
     assert run([*TINY, "--ray", "auto"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "pip install 'vision-tuner[ray]'" in line
+
+
+def test_nodes_are_compared_by_the_source_that_trains() -> None:
+    """A hash of no file is the same everywhere."""
+    assert source_hash() != hashlib.sha256().hexdigest()[:12]
+
+
+def test_an_order_for_another_node_has_no_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("weights.h5").touch()
+    order = Order(
+        *("0000", "train", {"weights": "weights.h5"}, "data", "folder", "logs"),
+        values={}, seed=0, epochs=1, length=1, soft_targets="soft_targets.npy",
+    )  # fmt: skip
+    sent = with_absolute_paths(order)
+    paths = (sent.data_folder, sent.folder, sent.logs, sent.soft_targets)
+    assert all(str(path).startswith(str(tmp_path)) for path in paths)
+    assert inputs_of(sent) == [tmp_path / "weights.h5", tmp_path / "soft_targets.npy"]

@@ -290,6 +290,7 @@ def test_a_study_damaged_with_its_copy_is_refused_and_listed_as_such(
         record_study(paths, study("random"), {}, "one", "")
     rows = {row["name"]: row for row in studies(tmp_path, tmp_path)}
     assert damage is missing or rows["toy"]["state"] == "damaged"
+    assert {"depth", "upsampling", "loss"} <= set(rows["voc2012-unet"]["knobs"])
 
 
 def test_a_study_written_before_there_were_checksums_is_read(tmp_path: Path) -> None:

@@ -137,3 +137,14 @@ def test_several_objectives_order_promotions_by_fronts() -> None:
     names = [oracle.create_trial(f"later{i}").hyperparameters.values for i in range(2)]
     promoted = {values.get("tuner/trial_id") for values in names}
     assert promoted == {asked[1].trial_id, asked[2].trial_id}
+
+
+def test_a_search_that_has_begun_needs_no_earlier_study_any_more(
+    tmp_path: Path,
+) -> None:
+    new = paths(tmp_path)
+    with pytest.raises(InputError, match="gone"):
+        warm_start(study(start_from=["gone"]), new, space(), {})
+    new.oracle.parent.mkdir(parents=True)
+    new.oracle.write_text("{}")
+    assert warm_start(study(start_from=["gone"]), new, space(), {}).first == []

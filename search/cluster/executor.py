@@ -147,14 +147,19 @@ class RayExecutor:
         if not calls:
             time.sleep(POLL_SECONDS)
             return None
-        ready, _ = import_ray().wait(list(calls), timeout=POLL_SECONDS)
-        if ready:
-            return self._hear(calls[ready[0]], report)
-        # Nobody has an answer: whoever is late is late by its own fault.
-        for place in calls.values():
-            if place.node and self._idle(place) > SILENCE_ALLOWED_SECONDS:
-                return self._bury(place, "silent")
-        return None
+        ray = import_ray()
+        late = {
+            call: place
+            for call, place in calls.items()
+            if place.node and self._idle(place) > SILENCE_ALLOWED_SECONDS
+        }
+        if late:  # its answer may only not have been listened to
+            answered, _ = ray.wait(list(late), num_returns=len(late), timeout=0)
+            for call, place in late.items():
+                if call not in answered:
+                    return self._bury(place, "silent")
+        ready, _ = ray.wait(list(calls), timeout=POLL_SECONDS)
+        return self._hear(calls[ready[0]], report) if ready else None
 
     def stop(self) -> None:
         self._stopped = True  # passed on by `wait`: this may be a signal handler

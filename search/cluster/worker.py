@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from search.devices import CORES
 from search.environment import version
+from search.errors import DamagedFileError
+from search.files import read_json
 from search.memory import machine_memory, memory_share
 from search.orders import Order, Progress, from_line, to_line
 from search.processes import module_command
@@ -155,12 +157,26 @@ def node_id() -> str:
 def software() -> dict[str, str]:
     """Return what must be the same on all nodes for the same scores."""
     found = {name: version(name) or "none" for name in PACKAGES}
-    return {**found, "source of vision-tuner": source_hash()}
+    return {
+        **found,
+        "backend of Keras": backend_name(),
+        "source of vision-tuner": source_hash(),
+    }
+
+
+def backend_name() -> str:
+    """Return the backend that Keras would load here; importing it takes seconds."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        configured = read_json(home / "keras.json").get("backend", "tensorflow")
+    except (OSError, DamagedFileError):
+        configured = "tensorflow"
+    return os.environ.get("KERAS_BACKEND") or str(configured)
 
 
 def source_hash() -> str:
     """Return a short hash over the modules of this installation."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted([*root.glob("search/**/*.py"), *root.glob("hypermodels/*.py")]):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())

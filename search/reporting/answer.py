@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from search.live import duration, shown
 from search.records import Metrics
 from search.reporting.blocks import (
     Block,
@@ -16,7 +15,7 @@ from search.reporting.comparisons import origin_of
 from search.reporting.final_sections import scores_table, without_network
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
-from search.wording import counted
+from search.wording import counted, duration, shown
 
 
 def answer_section(records: StudyRecords) -> Section:

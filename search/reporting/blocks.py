@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.live import duration, shown
+from search.wording import duration, shown
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from search.live import duration, shown, values_text
 from search.pareto import value_of
 from search.records import Trial
 from search.reporting.drawing import (
@@ -25,6 +24,7 @@ from search.reporting.drawing import (
 from search.reporting.knobs import Knob, knob_height, named_heights
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import best_so_far
+from search.wording import duration, shown, values_text
 
 GREY = "#9aa2ab"
 # The fonts of the page: boxes around words are measured with them.

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.live import shown
 from search.records import Finalist
 from search.reporting.blocks import Panel, Picture
 from search.reporting.charts import best_so_far_chart, learning_curves_chart
@@ -26,7 +25,7 @@ from search.reporting.statistics import (
     RankAgreement,
     best_so_far,
 )
-from search.wording import counted
+from search.wording import counted, shown
 
 PANEL_SIZE = (3.3, 2.5)
 MOST_FINALISTS = 12

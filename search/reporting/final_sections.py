@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.live import shown
 from search.records import Ensemble, Metrics
 from search.reporting.blocks import (
     Block,
@@ -26,6 +25,7 @@ from search.reporting.error_figures import (
     reliability_picture,
 )
 from search.reporting.records import StudyRecords
+from search.wording import shown
 
 LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
 # Metrics of all pixels painted alike: the same for every model.

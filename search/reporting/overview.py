@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.live import duration
 from search.reporting.answer import test_interval
 from search.reporting.blocks import (
     Block,
@@ -26,7 +25,7 @@ from search.reporting.drawing import BLUE, ORANGE, legend_above, short
 from search.reporting.final_sections import bounded_cell
 from search.reporting.page import Page
 from search.reporting.records import StudyRecords
-from search.wording import counted
+from search.wording import counted, duration
 
 ROW_INCHES = 0.42
 

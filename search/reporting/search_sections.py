@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypermodels import FROM_SCRATCH
-from search.live import values_text
 from search.pareto import direction_of, front, value_of
 from search.records import Trial
 from search.reporting.blocks import (
@@ -41,7 +40,7 @@ from search.reporting.statistics import (
     rank_agreements,
 )
 from search.studies import Study
-from search.wording import counted
+from search.wording import counted, values_text
 
 
 def pretrained_weights(study: Study) -> str:
@@ -251,13 +250,13 @@ def reproduce_section(records: StudyRecords) -> Section:
     about, name = records.about, records.study.name
     environment = about.get("environment", {})
     lines = [str(about.get("command", "")), *about.get("later_commands", [])]
-    if records.finalists:
-        top = len({finalist.trial_id for finalist in records.finalists})
-        seeds = len({f.seed for f in records.finalists})
-        options = records.looks[-1].get("options", {}) if records.looks else {}
+    if records.looks and records.looks[-1]["asked"]:
+        look = records.looks[-1]
+        pairs = [member.rpartition("-seed") for member in look["asked"]]
+        top, seeds = (len({pair[part] for pair in pairs}) for part in (0, 2))
         lines.append(
             f"vision-tuner finalize {name} --top {top} --seeds {seeds}"
-            + "".join(flag(option, value) for option, value in options.items())
+            + "".join(flag(*option) for option in look.get("options", {}).items())
         )
     if records.exports:
         formats = ",".join(dict.fromkeys(item.format for item in records.exports))

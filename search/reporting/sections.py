@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Any
 
-from search.live import values_text
 from search.records import Finalist
 from search.reporting.blocks import (
     Block,
@@ -27,7 +26,7 @@ from search.reporting.final_sections import (
     library_blocks,
 )
 from search.reporting.records import StudyRecords
-from search.wording import counted
+from search.wording import counted, values_text
 
 
 def data_section(records: StudyRecords) -> Section:
