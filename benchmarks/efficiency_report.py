@@ -16,9 +16,10 @@ Record = dict[str, Any]
 SHOWN = (10, 30, 100)
 RESAMPLES = 4000
 # A replay is shown where all tuners have it but these, whose cells come last.
-LATE = ("kt-bayesian", "hyperband", "bayesian", "random")
+LATE = ("kt-bayesian", "priorband", "hyperband", "bayesian", "random")
 LABELS = {
     "bohb": "bohb (ours, default)",
+    "priorband": "priorband (ours)",
     "hyperband": "hyperband (ours)",
     "bayesian": "bayesian (ours)",
     "random": "random (ours)",
@@ -33,6 +34,7 @@ LABELS = {
 # Okabe & Ito 2008, told apart by the colour-blind; line styles tell the rest.
 LINES = {
     "bohb": ("#D55E00", "-"),
+    "priorband": ("#D55E00", "-."),
     "hyperband": ("#E69F00", "-"),
     "bayesian": ("#CC79A7", "-"),
     "kt-random": ("#999999", ":"),

@@ -152,8 +152,8 @@ def unlike_losses(study: Study, space: Any) -> Iterator[str]:
     for knob in space.space:
         if knob.name in LOSS_KNOBS and type(knob).__name__ != "Fixed":
             yield (
-                f"val_loss is another quantity under each {knob.name}, and the smallest"
-                f" wins: --fix {knob.name}={knob.default} compares one"
+                f"val_loss is something else under each {knob.name}, and the smallest"
+                f" wins: --fix {knob.name}={knob.default} makes trials comparable"
             )
 
 
