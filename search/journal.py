@@ -9,11 +9,13 @@ two writes leaves a snapshot and all the lines that belong to it.
 
 import hashlib
 import json
+import reprlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from search.errors import InputError
 from search.files import append_record, sealed, write_text
 from search.growth import new_keys
 from search.paths import StudyPaths
@@ -241,8 +243,19 @@ def replayed(snapshot: Change, lines: Iterable[bytes]) -> tuple[Change, str | No
 
 
 def plain(value: Any) -> str:
-    """Return JSON, as fast as Python makes it."""
-    return json.dumps(value, ensure_ascii=False)
+    """Return JSON, as fast as Python makes it.
+
+    Raises:
+        InputError: a tuner of one's own keeps what JSON does not know.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "plain values in `get_state` of the tuner, as JSON knows them",
+            f"{reprlib.repr(value)} ({error})",
+            "Return lists, numbers and strings, and take them over in `set_state`",
+        ) from error
 
 
 def line_of(change: Change) -> bytes:

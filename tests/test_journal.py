@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from simulation import SimulatedWorkers
 from test_driver import TUNERS, driver, study, toy_space
 
+from search import journal
 from search.driver import Driver
+from search.errors import InputError
 from search.journal import asked_state
 from search.oracles import make_oracle
 from search.orders import Outcome
@@ -226,3 +229,9 @@ def check_said(oracle: Any, before: dict[str, Any], now: dict[str, Any]) -> None
     assert changed and changed <= set(oracle.unsaved)
     assert len(oracle.unsaved) == 1
     assert len(set(now) - set(before)) <= 1
+
+
+@pytest.mark.parametrize("kept", [{1, 2}, np.zeros(2), float("nan")])
+def test_what_a_tuner_keeps_and_json_does_not_know_is_told(kept: Any) -> None:
+    with pytest.raises(InputError, match="`get_state` of the tuner"):
+        journal.plain({"kept": kept})
