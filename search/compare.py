@@ -262,13 +262,16 @@ def vary_knob(
         about=about(trainings.begun),
     )
     file = file_of(trainings.paths, knob, base, labels, seeds)
+    all_failed = all(run.state != "COMPLETED" for run in runs)
+    if all_failed and file.exists():
+        raise RuntimeError(f"every training failed; {file} stays as it was")
     if study.task == "segmentation":
         first = [run for run in runs if run.seed == seeds[0]]
         files = trainings.predict(first)
         write_gallery(file.with_suffix(".png"), trainings.begun.data, files)
     write_comparison(file, record)
     say_done(trainings, file, started)
-    if all(run.state != "COMPLETED" for run in runs):
+    if all_failed:
         raise RuntimeError("every training failed, so there is nothing to compare")
     return record
 

@@ -82,21 +82,27 @@ def have_bfloat16() -> bool:
 
 
 def told_by_gpus(fields: str) -> list[list[str]]:
-    """Return fields of every GPU that may be used; none where nvidia-smi is unsure."""
-    query = [f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
-    if os.environ.get("CUDA_VISIBLE_DEVICES") and gpus():
-        query += ["--id", ",".join(gpus())]  # others are somebody else's
-    try:
-        listing = subprocess.run(
-            ["nvidia-smi", *query],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.split(",") for line in listing.stdout.splitlines() if line.strip()]
+    """Return fields of every GPU that may be used; none where nvidia-smi is unsure.
+
+    Of all GPUs where it does not know the visible ones by their names, as parts of one.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") and gpus()
+    chosen = [["--id", ",".join(id_.strip() for id_ in visible)]] if visible else []
+    for choice in [*chosen, []]:
+        query = [f"--query-gpu={fields}", "--format=csv,noheader,nounits", *choice]
+        try:
+            listing = subprocess.run(
+                ["nvidia-smi", *query],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        lines = listing.stdout.splitlines()
+        return [line.split(",") for line in lines if line.strip()]
+    return []
 
 
 def cores() -> int:

@@ -13,7 +13,13 @@ from search.blending import Calibrated, Choices, Judge, Predictions, choose_blen
 from search.checkpoints import BEST, Standing, read_standing
 from search.datasets import PreparedDataset
 from search.distillation import soft_targets, student_of
-from search.failures import raise_where_storage_failed
+from search.failures import (
+    CRASHED,
+    HUNG,
+    KILLED,
+    OUT_OF_MEMORY,
+    raise_where_storage_failed,
+)
 from search.files import write_array
 from search.finalists import (
     Member,
@@ -23,13 +29,16 @@ from search.finalists import (
     search_checkpoints,
 )
 from search.orders import Executor, Order, Outcome, Progress
-from search.outcomes import MAY_PASS
 from search.paths import StudyPaths
 from search.predictions import prediction_path
 from search.records import Metrics, Trial
 from search.sealing import seal
 from search.studies import Study
 from search.wording import counted, shown
+
+# Kinds of failure that may not happen the next time, with fewer --workers say: until
+# then the test set is not read for what else the search has left.
+PASSING = (CRASHED, HUNG, KILLED, OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,9 @@ class Finalizing:
             continue_trial(self.paths, member, trials)
         orders = [self.order(member) for member in finalists]
         outcomes, failed = self.attempt(orders)
-        if not outcomes and any(lost.failure in MAY_PASS for lost in failed):
-            raise all_failed(failed)
+        passing = [lost for lost in failed if lost.failure in PASSING]
+        if passing and not outcomes:
+            raise all_failed(passing)
         trained = [m for m in finalists if m.member_id in outcomes]
         checkpoints = search_checkpoints(
             self.paths, trials, self.study, trained, self.console.print
@@ -281,6 +291,6 @@ def all_failed(outcomes: Sequence[Outcome]) -> RuntimeError:
     """Return the error of trainings of which none succeeded."""
     first = outcomes[0]
     return RuntimeError(
-        f"every training failed; the first one: {first.message}\n"
+        f"every training failed; the first one: {first.failure}: {first.message}\n"
         f"{first.traceback or ''}"
     )

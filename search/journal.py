@@ -249,8 +249,8 @@ def plain(value: Any) -> str:
         InputError: a tuner of one's own keeps what JSON does not know.
     """
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError as error:
         raise InputError(
             "plain values in `get_state` of the tuner, as JSON knows them",
             f"{reprlib.repr(value)} ({error})",
@@ -260,7 +260,7 @@ def plain(value: Any) -> str:
 
 def line_of(change: Change) -> bytes:
     """Return a line of the journal: a checksum and the change."""
-    text = json.dumps(change, allow_nan=False, ensure_ascii=False).encode()
+    text = json.dumps(change, ensure_ascii=False).encode()
     return f"{digest(text)} ".encode() + text + b"\n"
 
 

@@ -56,8 +56,7 @@ def leave_marks(order: Order) -> list[Path]:
 def inputs_of(order: Order) -> list[Path]:
     """Return the files beside the data that an order reads."""
     weights = Path(str(order.study["weights"]))
-    files = [weights] if weights.is_file() else []
-    return [*files, *([Path(order.soft_targets)] if order.soft_targets else [])]
+    return [weights] if weights.is_file() else []
 
 
 def copied_data(folder: Path, parent: Path) -> Path:

@@ -15,6 +15,7 @@ from search.errors import InputError
 from search.paths import StudyPaths, study_paths
 from search.records import Trial, Values, ranked, read_records
 from search.spaces import accept, completed
+from search.state import read_state
 from search.studies import Study, open_study
 
 BASELINES = "baselines"
@@ -51,10 +52,11 @@ def warm_start(
     """
     try:
         return gathered_from(study, paths, space, baselines)
-    except InputError:
-        if not paths.oracle.exists():
+    except InputError as error:
+        if read_state(paths)[0] is None:
             raise
-        return WarmStart()
+        note = f"--start-from: {error} The tuner goes on with what it was told before."
+        return WarmStart(notes=[note])
 
 
 def gathered_from(

@@ -231,7 +231,7 @@ def check_said(oracle: Any, before: dict[str, Any], now: dict[str, Any]) -> None
     assert len(set(now) - set(before)) <= 1
 
 
-@pytest.mark.parametrize("kept", [{1, 2}, np.zeros(2), float("nan")])
+@pytest.mark.parametrize("kept", [{1, 2}, np.zeros(2)])
 def test_what_a_tuner_keeps_and_json_does_not_know_is_told(kept: Any) -> None:
     with pytest.raises(InputError, match="`get_state` of the tuner"):
         journal.plain({"kept": kept})

@@ -272,4 +272,4 @@ def test_an_order_for_another_node_has_no_relative_path(
     sent = with_absolute_paths(order)
     paths = (sent.data_folder, sent.folder, sent.logs, sent.soft_targets)
     assert all(str(path).startswith(str(tmp_path)) for path in paths)
-    assert inputs_of(sent) == [tmp_path / "weights.h5", tmp_path / "soft_targets.npy"]
+    assert inputs_of(sent) == [tmp_path / "weights.h5"]

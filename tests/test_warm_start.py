@@ -5,6 +5,9 @@ from typing import Any
 
 import keras_tuner
 import pytest
+from simulation import SimulatedWorkers
+from test_driver import driver
+from test_driver import study as toy_study
 
 from search.errors import InputError
 from search.oracles import check_tellable, make_oracle
@@ -142,9 +145,14 @@ def test_several_objectives_order_promotions_by_fronts() -> None:
 def test_a_search_that_has_begun_needs_no_earlier_study_any_more(
     tmp_path: Path,
 ) -> None:
-    new = paths(tmp_path)
+    new, asked = paths(tmp_path, "toy"), study(start_from=["gone"])
     with pytest.raises(InputError, match="gone"):
-        warm_start(study(start_from=["gone"]), new, space(), {})
+        warm_start(asked, new, space(), {})
     new.oracle.parent.mkdir(parents=True)
-    new.oracle.write_text("{}")
-    assert warm_start(study(start_from=["gone"]), new, space(), {}).first == []
+    new.oracle.write_text("{")  # nothing is left of what the tuner was told
+    with pytest.raises(InputError, match="gone"):
+        warm_start(asked, new, space(), {})
+    new.oracle.unlink()
+    driver(tmp_path, toy_study("random", trials=2), SimulatedWorkers(1)).run()
+    told = warm_start(asked, new, space(), {})
+    assert told.first == [] and "goes on with what it was told" in told.notes[0]

@@ -154,7 +154,9 @@ class RayExecutor:
             if place.node and self._idle(place) > SILENCE_ALLOWED_SECONDS
         }
         if late:  # its answer may only not have been listened to
-            answered, _ = ray.wait(list(late), num_returns=len(late), timeout=0)
+            answered, _ = ray.wait(
+                list(late), num_returns=len(late), timeout=POLL_SECONDS
+            )
             for call, place in late.items():
                 if call not in answered:
                     return self._bury(place, "silent")

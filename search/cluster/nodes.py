@@ -1,12 +1,13 @@
 """The nodes of a Ray cluster: their room, and whether they have what a trial needs."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from search.cluster.connection import RayOptions, connect, first_line, import_ray
-from search.cluster.worker import NodeReport, software
+from search.cluster.worker import BACKEND, NodeReport, software
 from search.errors import InputError
 from search.shared_files import Sights
 
@@ -144,6 +145,8 @@ def lacks(report: NodeReport | str) -> str | None:
         return report
     here = software()
     for name, version in here.items():
+        if name == BACKEND and os.environ.get("KERAS_BACKEND"):
+            continue  # every worker is given it, whoever answers here was not
         if report.software.get(name) != version:
             there = report.software.get(name)
             return f"has {name} {there} where the driver has {version}"

@@ -27,6 +27,7 @@ from search.worker_processes import WorkerProcesses
 LONGEST_WAIT_SECONDS = 2.0
 # A driver asks every few seconds; one that is gone for good must not leave a training.
 ORPHANED_AFTER_SECONDS = 300.0
+BACKEND = "backend of Keras"
 PACKAGES = ("vision-tuner", "keras", "tensorflow", "jax", "numpy")
 
 
@@ -159,7 +160,7 @@ def software() -> dict[str, str]:
     found = {name: version(name) or "none" for name in PACKAGES}
     return {
         **found,
-        "backend of Keras": backend_name(),
+        BACKEND: backend_name(),
         "source of vision-tuner": source_hash(),
     }
 
