@@ -102,6 +102,7 @@ def test_workers_share_the_memory_that_is_left_to_them() -> None:
 def test_sizes_are_read_and_written_with_units() -> None:
     assert parse_size("800m") == 8 * 10**8
     assert parse_size("1.5 GB") == 15 * 10**8
+    assert parse_size("4000000000") == 4 * 10**9
     assert size_text(1.5e9) == "1.5 GB"
     for wrong in ("", "0g", "four", "-1g", "4"):
         with pytest.raises(InputError, match="800m or 4g"):
