@@ -87,7 +87,10 @@ def searched(
     lost = cluster.add_node(hides=Path(os.environ["VISION_TUNER_CACHE"]))
     cluster.wait_for_nodes(2)
     first, said = start_driver(cluster, there)
-    wait_until(lambda: len(epochs_on_disk(there)) == 2, first)
+    try:
+        wait_until(lambda: len(epochs_on_disk(there)) >= 2, first)
+    finally:
+        print(said.read_text())  # shown where it has ended too early
     kill_tree(lost)
     wait_until(lambda: "was lost" in said.read_text(), first)
     done = sum(epochs_on_disk(there))
