@@ -333,11 +333,11 @@ def chosen_study(
         base = replace(base, name=name or ready)
     before = paths_of(base.name)
     if is_recorded(before):
-        recorded_before = open_study(before)
+        on_record = open_study(before)
         kept = ["name", "task", "hypermodel"]
-        if not is_same_folder(recorded_before.dataset, base.dataset):
+        if not is_same_folder(on_record.dataset, base.dataset):
             kept.append("dataset")
-        base = replace(recorded_before, **{key: getattr(base, key) for key in kept})
+        base = replace(on_record, **{key: getattr(base, key) for key in kept})
     if "fixed" in given:
         given["fixed"] = base.fixed | given["fixed"]
     chosen = replace(base, **given)
