@@ -17,10 +17,9 @@ finish() {
 voc() { # U-Net on the pretrained encoder, larger images than the default
     $vt search voc2012-mobilenet --name voc2012-mobilenet-192 --data-dir "$data" \
         --weights "$weights" --image-size 192 --epochs 27 --trials 9 \
-        --tuner hyperband \
         --fix upsampling=bilinear --fix optimizer=adam --fix schedule=cosine \
         --fix batch_size=8 --max-flops 568e6
-    finish voc2012-mobilenet-192 --top 3 --tta flip
+    finish voc2012-mobilenet-192 --top 3 --seeds 2 --tta flip
 }
 
 cifar() { # the upper block learns; what is frozen is computed once for two augmented passes

@@ -26,7 +26,9 @@ LogsDir = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Root that holds tensorflow_datasets/ and VOCdevkit/."
+        metavar="DIR",
+        help="Root that holds tensorflow_datasets/ and VOCdevkit/, or your folder of"
+        " images where that was moved.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]

@@ -82,6 +82,20 @@ def test_images_keep_their_labels(pets: Path) -> None:
         assert (np.asarray(expected) == image).all()
 
 
+@pytest.mark.parametrize("place", ["moved", "moved/pets"])
+def test_a_moved_folder_is_found_in_data_dir(
+    pets: Path, tmp_path: Path, place: str
+) -> None:
+    first = prepare(str(pets), task=None)
+    (tmp_path / "moved").mkdir()
+    shutil.move(pets, tmp_path / "moved" / "pets")
+    with pytest.raises(InputError, match="--data-dir"):
+        prepare(str(pets), task=None)
+    moved = prepare(str(pets), task=None, data_dir=tmp_path / place)
+    assert moved.fingerprint == first.fingerprint
+    assert moved.name == str(pets)
+
+
 def test_the_same_files_elsewhere_are_the_same_data(pets: Path, tmp_path: Path) -> None:
     first = prepare(str(pets), task=None)
     shutil.copytree(pets, tmp_path / "moved" / "pets")

@@ -43,8 +43,9 @@ def prepare(
     Args:
         dataset: a registered name, `tfds:NAME` or a folder of images.
         task: what it is for; None = the usual task of the data set.
-        data_dir: root that holds `tensorflow_datasets/` and `VOCdevkit/`; may be
-            read-only where the data is there.
+        data_dir: root that holds `tensorflow_datasets/` and `VOCdevkit/`, or the
+            user's folder where that was moved; may be read-only where the data is
+            there.
         image_size: edge of the stored images in pixels; None = the data set's own.
         seed: of the cut into splits, and of what is generated.
         skip_unreadable: leave damaged files out and record them.
@@ -92,10 +93,24 @@ def find_source(request: Request) -> Source:
         return SOURCES[dataset](request)
     if dataset.startswith(PREFIX):
         return find_tfds(request)
-    if Path(dataset).expanduser().is_dir():
-        return find_folder(request)
+    folder = own_folder(dataset, request.data_dir)
+    if folder is not None:
+        return find_folder(dataclasses.replace(request, dataset=str(folder)))
     raise InputError(
         f"a data set ({', '.join(SOURCES)}, {PREFIX}NAME) or a folder of images",
         repr(dataset),
-        suggestion(dataset, SOURCES) + "Check the spelling or the path",
+        suggestion(dataset, SOURCES)
+        + "Check the spelling or the path; of a folder that was moved, --data-dir"
+        " names the one it lies in now",
     )
+
+
+def own_folder(dataset: str, data_dir: Path | None) -> Path | None:
+    """Return where the user's folder lies: as it was named, or moved to `data_dir`."""
+    named = Path(dataset).expanduser()
+    places = [named]
+    if data_dir is not None and named.name:
+        places.append(data_dir.expanduser() / named.name)
+        if data_dir.name == named.name:
+            places.append(data_dir.expanduser())
+    return next((place for place in places if place.is_dir()), None)
