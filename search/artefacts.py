@@ -3,7 +3,8 @@
 Every artefact is written under a temporary name, run by `export_check.py` in a fresh
 process that cannot import vision-tuner, on validation images, and compared with the
 trained networks. Only one that has passed gets its name; one that fails is not left
-behind, nor is an older file under its name.
+behind, nor is an older file under its name. Where storage fails, nothing is known of
+the model: what was there stays.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from search import evaluation, export_check
 from search.descriptions import Description, embed_description
+from search.errors import StorageError
+from search.failures import is_storage, tells_of_storage
 from search.files import (
     UNFINISHED,
     file_hash,
@@ -87,6 +90,9 @@ def write_exports(
     Returns:
         What was installed, and what is wrong with each artefact that was not: of those
         nothing is left in the folder.
+
+    Raises:
+        StorageError: the disk is full or fails.
     """
     check_formats([format_name])
     check_backend([format_name])
@@ -99,12 +105,13 @@ def write_exports(
         learned = images if calibration_images is None else calibration_images
         for answer in written_and_checked(sources, format_name, learned, work):
             target = folder / answer.name
-            remove(target, work)
             if isinstance(answer.outcome, Exported):
                 sync_files(work / answer.name)
+                remove(target, work)
                 (work / answer.name).rename(target)
                 exported.append(answer.outcome)
             else:
+                remove(target, work)
                 failures.append(str(answer.outcome))
     sync_folder(folder)
     return exported, failures
@@ -203,12 +210,15 @@ def write_artefact(
 
     Raises:
         ExportError: the exporter failed.
+        StorageError: the disk is full or fails.
     """
     path = work / artefact_name(source, format_name)
     try:
         written = FORMATS[format_name].write(source.model, path, calibration)
         embed_description(path, source.description)
     except Exception as error:
+        if is_storage(error):
+            raise no_room(path, error) from error
         # Exporters fail with whatever their converter raised.
         raise ExportError(
             f"{path.name} could not be written: {first_line(error)}"
@@ -261,9 +271,12 @@ def measured(
 
     Raises:
         ExportError: it did not run, or differs by more than its format may.
+        StorageError: its outputs could not be kept.
     """
     limits, about = FORMATS[format_name], source.description
     artefact = work / artefact_name(source, format_name)
+    if tells_of_storage(answer.get("error", "")):
+        raise no_room(artefact, answer["error"])
     if "error" in answer:
         raise ExportError(
             f"{artefact.name} does not run without vision-tuner: {answer['error']}"
@@ -311,6 +324,14 @@ def size_and_hash(path: Path) -> tuple[int, str]:
         size += file_size
         lines.append(f"{digest}  {file_path.relative_to(path).as_posix()}\n")
     return size, hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def no_room(path: Path, error: object) -> StorageError:
+    """Return what to say where the disk is at fault and not the model."""
+    return StorageError(
+        f"Cannot write or check {path.name}: {error}. Free space on the disk of the"
+        " export folder; the same command goes on."
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -115,7 +115,9 @@ class Trainings:
             for run in runs
             if run.state == "COMPLETED"
         }
-        run_all(list(orders.values()), self.executor, lambda progress: None)
+        outcomes = run_all(list(orders.values()), self.executor, lambda progress: None)
+        for outcome in outcomes.values():
+            raise_where_storage_failed(outcome)
         files = {k: Path(o.folder) / "validation.npy" for k, o in orders.items()}
         return {value: file for value, file in files.items() if file.exists()}
 

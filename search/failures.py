@@ -1,6 +1,7 @@
 """Tell failures apart by exception, message and exit status, and record them."""
 
 import errno
+import os
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,18 @@ HOST_MEMORY_WORDS = ("bad_alloc", "cannot allocate memory")
 NOT_FINITE_WORDS = ("tensor had nan", "tensor had inf", "invalid value (nan)")
 
 
+def is_storage(error: BaseException) -> bool:
+    """Return whether a disk is full or fails, in the words of whatever wrote to it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in STORAGE_FAILS
+    return tells_of_storage(text_of(error))
+
+
+def tells_of_storage(text: str) -> bool:
+    """Return whether a message is the system's for a disk that is full or fails."""
+    return any(os.strerror(number).lower() in text.lower() for number in STORAGE_FAILS)
+
+
 def is_device_full(error: BaseException) -> bool:
     """Return whether a device (TensorFlow counts the CPU as one) ran out of memory."""
     if isinstance(error, MemoryError | OSError):
@@ -76,7 +89,7 @@ def failure_kind(error: BaseException) -> str:
     for kind, name in known.items():
         if isinstance(error, kind):
             return name
-    if isinstance(error, OSError) and error.errno in STORAGE_FAILS:
+    if is_storage(error):
         return STORAGE
     if is_device_full(error) or is_host_full(error):
         return OUT_OF_MEMORY

@@ -185,6 +185,7 @@ class Finalizing:
         asked = [replace(o, job="predict", split=split, tta=list(tta)) for o in orders]
         outcomes = run_all(asked, self.executor, lambda progress: None)
         for outcome in outcomes.values():
+            raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":
                 raise RuntimeError(
                     f"{outcome.order_id} could not predict {split}:"

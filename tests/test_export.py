@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import resource
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from hypermodels.augmented_model import AugmentedModel
 from search import artefacts, calibration
 from search.artefacts import ExportError, Source, write_exports
 from search.descriptions import Description, embed_description, read_description
-from search.errors import InputError
+from search.errors import InputError, StorageError
 from search.formats import FORMATS, check_backend, check_formats, named_formats
 from search.inference_models import ensemble_model, inference_model
 from search.paths import study_paths
@@ -384,6 +385,35 @@ def test_a_model_that_does_something_else_is_not_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["best_single.keras"]
     assert len(failures) == 1
     assert "ensemble.keras does not do what the trained model does" in failures[0]
+
+
+@pytest.mark.parametrize("limit", [4_000, 8_000])
+def test_a_full_disk_costs_no_model_that_was_there(source, tmp_path, limit):
+    (tmp_path / "ensemble.keras").write_text("the export before")
+    images = some_images("classification", 4 if limit == 8_000 else 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(StorageError, match=r"ensemble\.keras.*Free space"):
+            write_exports(tmp_path, [source], images, "keras")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["ensemble.keras"]
+    assert (tmp_path / "ensemble.keras").read_text() == "the export before"
+
+
+def test_outputs_that_a_check_cannot_keep_are_no_fault_of_the_model(
+    source, tmp_path, monkeypatch
+):
+    run = artefacts.subprocess.run
+    limited = ["prlimit", "--fsize=1000"]
+    monkeypatch.setattr(
+        artefacts.subprocess, "run", lambda command, **k: run(limited + command, **k)
+    )
+    (tmp_path / "ensemble.keras").write_text("the export before")
+    with pytest.raises(StorageError, match="File too large"):
+        write_exports(tmp_path, [source], some_images("classification", 200), "keras")
+    assert (tmp_path / "ensemble.keras").read_text() == "the export before"
 
 
 def test_a_model_that_decides_otherwise_is_not_left_behind(
