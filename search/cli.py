@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from search import commands_compare, commands_look, commands_make
+from search import commands_compare, commands_look, commands_make, commands_use
 from search.environment import COMMAND
 from search.errors import InputError
 from search.examples import epilog
@@ -72,11 +72,11 @@ for verb in (
     commands_look.trials,
     commands_make.finalize,
     commands_compare.compare,
-    commands_make.export,
-    commands_make.predict,
+    commands_use.export,
+    commands_use.predict,
     commands_look.report,
     commands_look.board,
-    commands_make.demo,
+    commands_use.demo,
 ):
     app.command(epilog=epilog(verb.__name__))(verb)
 

@@ -26,7 +26,9 @@ from search.options import (
     ResultsDir,
     Seed,
     SkipUnreadable,
+    TrialsPerGpu,
     Weights,
+    WorkerMemory,
     Workers,
 )
 from search.output import human, next_command, output, where
@@ -73,6 +75,8 @@ def compare(
     ray: Ray = None,
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
+    trials_per_gpu: TrialsPerGpu = "1",
+    worker_memory: WorkerMemory = None,
     dataset: Dataset = None,
     hypermodel: HyperModelName = None,
     fix: Fix = None,
@@ -91,11 +95,11 @@ def compare(
     """Change one knob and nothing else: paired differences with intervals."""
     from dataclasses import asdict
 
-    from search.cluster.connection import chosen_cluster
     from search.compare import compare
     from search.comparison_tables import print_comparison
     from search.inputs import chosen_study
     from search.spaces import parse_fixed, parse_value
+    from search.who_trains import who_trains
 
     chosen = chosen_study(
         study,
@@ -127,8 +131,9 @@ def compare(
         start=parse_fixed(start, "--start") if start else None,
         origin=origin,
         seeds=seeds,
-        workers=workers,
-        cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
+        **who_trains(
+            workers, trials_per_gpu, worker_memory, ray, cpus_per_trial, gpus_per_trial
+        ),
         data_dir=data_dir,
         console=human(as_json, quiet),
     )

@@ -1,6 +1,5 @@
-"""Commands that make: search, finalists, exports and predictions."""
+"""Commands that train for a result: search and finalize."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,7 +49,6 @@ from search.options import (
     Weights,
     WorkerMemory,
     Workers,
-    WorkersOrAuto,
 )
 from search.output import human, next_command, output, where
 from search.paths import study_paths
@@ -68,7 +66,7 @@ def search(
     budget: Budget = None,
     finalize: FinalizeAfter = False,
     trial_timeout: TrialTimeout = None,
-    workers: WorkersOrAuto = None,
+    workers: Workers = None,
     ray: Ray = None,
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
@@ -97,11 +95,9 @@ def search(
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
     from search.budgets import seconds_left
-    from search.cluster.connection import chosen_cluster
-    from search.crew import parse_count
     from search.finalize import finalize as run_finalize
     from search.finalize import print_ensemble
-    from search.inputs import chosen_study, parse_duration, parse_size
+    from search.inputs import chosen_study, parse_duration
     from search.pareto import objective_fields
     from search.records import ranked
     from search.sealing import asked_before
@@ -109,6 +105,7 @@ def search(
     from search.search import dry_run as foresee
     from search.spaces import parse_fixed
     from search.trials import trials as read_trials
+    from search.who_trains import who_trains
 
     chosen = chosen_study(
         study,
@@ -143,19 +140,11 @@ def search(
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)
     console = human(as_json, quiet)
-    count = None if workers is None else parse_count(workers, least=0)
-    per_gpu = parse_count(trials_per_gpu, least=1)
-    cluster = chosen_cluster(ray, cpus_per_trial, gpus_per_trial, count, per_gpu)
+    crew = who_trains(
+        workers, trials_per_gpu, worker_memory, ray, cpus_per_trial, gpus_per_trial
+    )
     if dry_run:
-        plan = foresee(
-            chosen,
-            paths,
-            data_dir=data_dir,
-            workers=count,
-            trials_per_gpu=per_gpu,
-            cluster=cluster,
-            console=console,
-        )
+        plan = foresee(chosen, paths, data_dir=data_dir, **crew, console=console)
         output(plan, as_json, lambda console: console.print("Nothing was recorded"))
         return
     if finalize and asked_before(paths) is not None:
@@ -167,10 +156,7 @@ def search(
         chosen,
         paths,
         data_dir=data_dir,
-        workers=count,
-        trials_per_gpu=per_gpu,
-        worker_memory=parse_size(worker_memory) if worker_memory else None,
-        cluster=cluster,
+        **crew,
         finalize_top=FINALISTS if finalize else 0,
         console=console,
     )
@@ -179,8 +165,7 @@ def search(
         check_success(chosen, found)
         ensemble = run_finalize(
             paths,
-            workers=None if count == "auto" else count,
-            cluster=cluster,
+            **crew,
             data_dir=data_dir,
             seconds=seconds_left(paths, chosen.budget_seconds),
             console=console,
@@ -223,6 +208,8 @@ def finalize(
     ray: Ray = None,
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
+    trials_per_gpu: TrialsPerGpu = "1",
+    worker_memory: WorkerMemory = None,
     again: Annotated[
         bool, typer.Option("--again", help="Read the test set once more.")
     ] = False,
@@ -235,8 +222,8 @@ def finalize(
     """Retrain the best, build the ensemble, score the test set once."""
     from dataclasses import asdict
 
-    from search.cluster.connection import chosen_cluster
     from search.finalize import finalize, print_ensemble
+    from search.who_trains import who_trains
 
     paths = study_paths(name, results_dir, logs_dir)
     ensemble = finalize(
@@ -246,8 +233,9 @@ def finalize(
         use_validation=use_validation,
         tta=[word.strip() for word in tta.split(",") if word.strip()],
         distill=distill,
-        workers=workers,
-        cluster=chosen_cluster(ray, cpus_per_trial, gpus_per_trial, workers),
+        **who_trains(
+            workers, trials_per_gpu, worker_memory, ray, cpus_per_trial, gpus_per_trial
+        ),
         data_dir=data_dir,
         again=again,
         console=human(as_json, quiet),
@@ -258,92 +246,3 @@ def finalize(
         next_command(console, f"export {name}{where(paths)}")
 
     output(asdict(ensemble), as_json, show)
-
-
-def export(
-    name: StudyName,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            show_default="keras",
-            help="keras, savedmodel, onnx, litert, litert-float16, litert-int8,"
-            " litert-int16, with commas or repeated, or all.",
-        ),
-    ] = None,
-    data_dir: DataDir = None,
-    results_dir: ResultsDir = RESULTS,
-    logs_dir: LogsDir = LOGS,
-    as_json: AsJson = False,
-) -> None:
-    """Write the ensemble and the best single model, each checked in a new process."""
-    from dataclasses import asdict
-
-    from search.export import export, print_exports
-    from search.formats import named_formats
-    from search.predictors import models_of
-
-    paths = study_paths(name, results_dir, logs_dir)
-    wanted = named_formats(formats or ["keras"])
-    written = export(paths, formats=wanted, data_dir=data_dir, say=human(as_json).print)
-
-    def show(console: Console) -> None:
-        print_exports(paths, written, console)
-        if models_of(results_dir, name):
-            next_command(console, f"predict {name} IMAGE…{where(paths)}")
-
-    output([asdict(item) for item in written], as_json, show)
-
-
-def predict(
-    model: Annotated[
-        str,
-        typer.Argument(help="A .keras, .onnx or .tflite file, or an exported study."),
-    ],
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATH…",
-            help="Images, folders or globs; - reads a list of them from stdin.",
-        ),
-    ],
-    output_dir: Annotated[
-        Path, typer.Option(help="Where masks, previews and the table go.")
-    ] = Path("predictions"),
-    top: Annotated[int, typer.Option(min=1, help="Classes to name an image.")] = 5,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images at a time: bounds the memory.")
-    ] = 32,
-    skip_unreadable: SkipUnreadable = False,
-    data_dir: DataDir = None,
-    results_dir: ResultsDir = RESULTS,
-    logs_dir: LogsDir = LOGS,
-    as_json: AsJson = False,
-) -> None:
-    """Name the class of images, or write masks and previews."""
-    from search.predict import predict, print_predictions
-    from search.predictors import resolve_model
-
-    rows = predict(
-        resolve_model(model, results_dir),
-        inputs,
-        output_dir=output_dir,
-        top=top,
-        batch_size=batch_size,
-        skip_unreadable=skip_unreadable,
-    )
-    output(rows, as_json, lambda console: print_predictions(rows, output_dir, console))
-
-
-def demo(
-    workers: Workers = None,
-    data_dir: DataDir = None,
-    results_dir: ResultsDir = RESULTS,
-    logs_dir: LogsDir = LOGS,
-    as_json: AsJson = False,
-) -> None:
-    """Do all of it on generated images, both tasks, in minutes."""
-    from search.demo import demo
-
-    made = demo(results_dir, logs_dir, workers=workers, console=human(as_json))
-    output(made, as_json, lambda console: None)

@@ -27,6 +27,7 @@ from search.comparisons import (
     verdicts_of,
     write_comparison,
 )
+from search.crew import Auto, settled_crew
 from search.environment import COMMAND, environment
 from search.errors import InputError
 from search.executors import Workers, make_executor
@@ -142,7 +143,9 @@ def compare(
     start: Mapping[str, Value] | None = None,
     origin: str | None = None,
     seeds: int = 3,
-    workers: int | None = None,
+    workers: int | Auto | None = None,
+    trials_per_gpu: int | Auto = 1,
+    worker_memory: int | None = None,
     cluster: RayOptions | None = None,
     data_dir: Path | None = None,
     console: Console | None = None,
@@ -156,6 +159,8 @@ def compare(
         start: knobs of the path's first configuration that are not at their default.
         origin: `default`, `best` or a trial id; None = best where there is one.
         seeds: trainings of each configuration, seeds from the study's on.
+        workers, trials_per_gpu: as of `search`; `auto` is what a search measured.
+        worker_memory: bytes a process may hold before it is replaced.
         cluster: train on a Ray cluster instead of this machine.
 
     Returns:
@@ -167,7 +172,8 @@ def compare(
     console = console or Console(stderr=True, quiet=True)
     check_question(vary, path, seeds)
     check_start(start, path)
-    crew = Workers(workers, cluster=cluster)
+    numbers = settled_crew(workers, trials_per_gpu, paths)
+    crew = Workers(*numbers, worker_memory, cluster)
     begun = begin(study, paths, data_dir, console.print, crew.have_gpus(), crew.expect)
     trials = read_records(paths.trials, Trial)
     has_best = bool(ranked(trials, study.direction))

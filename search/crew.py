@@ -16,7 +16,6 @@ from statistics import mean
 from typing import Any, Literal
 
 from search.devices import cores, gpu_memory_fraction, gpus
-from search.errors import InputError
 from search.files import read_json, write_json
 from search.memory import machine_memory
 from search.oracles import planned
@@ -217,9 +216,9 @@ def settled_crew(
     workers: int | Auto | None,
     per_gpu: int | Auto,
     paths: StudyPaths,
-    order: Callable[[int], Order],
-    images: float,
-    say: Callable[[str], None],
+    order: Callable[[int], Order] | None = None,
+    images: float = 0.0,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[int | None, int]:
     """Return workers and workers a GPU, measured where that is asked for.
 
@@ -227,7 +226,8 @@ def settled_crew(
     taken again.
 
     Args:
-        order: makes the order of a worker's measurement, by its number.
+        order: makes the order of a worker's measurement, by its number; None = nothing
+            is measured, and what was not before is chosen by rule.
         images: of a trial, on average (`images_of_a_trial`).
     """
     machine = {"cores": cores(), "gpus": len(gpus())}
@@ -239,6 +239,8 @@ def settled_crew(
         return given, 1 if per_gpu == "auto" else per_gpu
     kept = read_json(paths.crew) if paths.crew.exists() else {}
     if kept.get("machine") != machine or "trials_per_hour" not in kept:
+        if order is None:
+            return None, 1
         what = "trials that share a GPU" if gpus() else "workers"
         say(f"measuring how many {what} train most trials an hour")
         began = time.monotonic()
@@ -270,18 +272,3 @@ def described(kept: Mapping[str, Any]) -> str:
     who = "at a time on a GPU" if gpus() else "workers"
     rest = f" (with {others})" if others else ""
     return f"{chosen} {who}: {rates[chosen]} trials an hour{rest}"
-
-
-def parse_count(text: str, least: int) -> int | Auto:
-    """Return a number of workers, or `auto`.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal() or int(text) < least:
-        raise InputError(
-            f"auto or a number from {least} on", repr(text), "Pass one of them"
-        )
-    return int(text)

@@ -9,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 from rich.rule import Rule
 
+from search.crew import Auto
 from search.datasets import PreparedDataset
 from search.export import export, print_exports
 from search.finalize import finalize, print_ensemble
@@ -49,7 +50,7 @@ def demo(
     results_dir: Path,
     logs_dir: Path,
     *,
-    workers: int | None,
+    workers: int | Auto | None,
     console: Console,
 ) -> list[dict[str, Any]]:
     """Search, finalize, export and predict on `shapes`; return what was made."""
@@ -73,7 +74,7 @@ def demo(
 
 
 def run_all_verbs(
-    study: Study, paths: StudyPaths, workers: int | None, console: Console
+    study: Study, paths: StudyPaths, workers: int | Auto | None, console: Console
 ) -> dict[str, Any]:
     """Run one study from search to predictions."""
     console.print(Rule(f"{study.task}: {study.name}", align="left", style="dim"))

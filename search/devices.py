@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 
+from search.errors import DeviceError
 from search.paths import cache_dir
 
 # Each holds its networks and what the backend allocates for them.
@@ -19,6 +20,8 @@ CORES = "VISION_TUNER_CORES"
 # times the forward ones: measured on one core of a virtual machine, 32 px, TensorFlow.
 CPU_EPOCH_FLOPS = 1.5e11
 CPU_TRAINING_FLOPS = 1.2e10
+# What brings the CUDA libraries of each backend.
+WITH_CUDA = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}
 COMPILED_BYTES = 2 * 2**30
 # Building and tracing a network: 3 convolutions 2.3 s, 20 convolutions 10.4 s on two
 # cores, TensorFlow.
@@ -59,6 +62,37 @@ def gpus() -> list[str]:
         return []
     lines = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
     return [str(index) for index in range(len(lines))]
+
+
+def check_device() -> None:
+    """Raise DeviceError where there are GPUs and Keras' backend can use none.
+
+    It would train on the CPU, with the workers and limits of a GPU. Initialises them.
+    """
+    import keras
+
+    name = keras.config.backend()
+    if not gpus() or backend_has_gpu(name):
+        return
+    raise DeviceError(
+        f"Expected GPUs that {name} can use. Received: GPU {', '.join(gpus())} of this"
+        f" machine, and none in {name}. Install its CUDA libraries"
+        f" (pip install '{WITH_CUDA[name]}'), or set CUDA_VISIBLE_DEVICES= (nothing) to"
+        " train on the CPU."
+    )
+
+
+def backend_has_gpu(name: str) -> bool:
+    """Return whether a backend sees a GPU; initialises it. Others are believed."""
+    if name == "tensorflow":
+        import tensorflow
+
+        return bool(tensorflow.config.list_physical_devices("GPU"))
+    if name == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    return True
 
 
 def gpu_memory_fraction(unused: int) -> float:

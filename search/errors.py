@@ -56,3 +56,7 @@ class StorageError(RuntimeError):
     The command line prints it and exits with 1: the same command goes on once the
     cause is gone.
     """
+
+
+class DeviceError(RuntimeError):
+    """The machine has GPUs that the backend cannot use; nobody's trial is to blame."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.checkpoints import standing_in
 from search.errors import (
+    DeviceError,
     InfeasibleError,
     LostDataError,
     NotFiniteError,
@@ -85,6 +86,7 @@ def failure_kind(error: BaseException) -> str:
         OutOfTimeError: TIMEOUT,
         StorageError: STORAGE,
         LostDataError: STORAGE,
+        DeviceError: STORAGE,
     }
     for kind, name in known.items():
         if isinstance(error, kind):
@@ -101,7 +103,7 @@ def failure_kind(error: BaseException) -> str:
 def failed_outcome(order: Order, error: BaseException) -> Outcome:
     """Return the record of an order that ended with an exception.
 
-    Where storage failed it is no failure of the trial: it pauses.
+    Where storage or the machine failed it is no failure of the trial: it pauses.
     """
     kind = failure_kind(error)
     states: dict[str, State] = {INFEASIBLE: "INFEASIBLE", STORAGE: "PAUSED"}

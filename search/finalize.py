@@ -21,6 +21,7 @@ from search.budgets import (
     mean_overhead,
 )
 from search.cluster.connection import RayOptions
+from search.crew import Auto, settled_crew
 from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.files import remove_leftovers
@@ -52,7 +53,9 @@ def finalize(
     use_validation: bool = False,
     tta: Sequence[str] = (),
     distill: bool = False,
-    workers: int | None = None,
+    workers: int | Auto | None = None,
+    trials_per_gpu: int | Auto = 1,
+    worker_memory: int | None = None,
     cluster: RayOptions | None = None,
     data_dir: Path | None = None,
     again: bool = False,
@@ -69,6 +72,8 @@ def finalize(
             many epochs as were best; members, weights and temperature stay.
         tta: kinds of test-time augmentation to measure: `flip`, `shift`.
         distill: train one student on the ensemble's outputs.
+        workers, trials_per_gpu: as of `search`; `auto` is what the search measured.
+        worker_memory: bytes a process may hold before it is replaced.
         cluster: train on a Ray cluster instead of this machine.
         again: look at the test set once more, with other choices.
         seconds: train only the finalists that are trained in so long, at the pace of
@@ -82,7 +87,8 @@ def finalize(
     options = Options(use_validation, check_kinds(tta), distill)
     study = open_study(paths)
     trials = read_records(paths.trials, Trial)
-    crew = Workers(workers, cluster=cluster)
+    numbers = settled_crew(workers, trials_per_gpu, paths)
+    crew = Workers(*numbers, worker_memory, cluster)
     finalists = best_configurations(paths, study, trials, top, seeds)
     is_open = top is None and seeds is None and not again
     seen = asked_before(paths) if is_open else None

@@ -20,6 +20,7 @@ from search.datasets.inspection import (
 )
 from search.datasets.layouts import Layout, find_layout
 from search.datasets.sources import SPLITS, Say, ignore
+from search.devices import gpus
 from search.errors import InputError
 from search.files import write_text
 from search.paths import name_from
@@ -74,7 +75,8 @@ def init(
             "Replace or mend the files",
         )
     settings = suggested(folder, file, layout, known, problems)
-    write_text(file, text_of(folder, file, settings))
+    fixed = suggested_knobs(str(settings["hypermodel"]), bool(gpus()))
+    write_text(file, text_of(folder, file, settings, fixed))
     return {
         "task": layout.task,
         "images": len(layout.files),
@@ -85,6 +87,7 @@ def init(
         "mask_values": sorted(frozenset[int]().union(*(f.mask_values for f in known))),
         "problems": [asdict(problem) for problem in problems],
         "settings": settings,
+        "fixed": fixed,
         "file": str(file),
     }
 
@@ -134,6 +137,12 @@ def suggested_hypermodel(layout: Layout, edge: int) -> str:
     return "convnet" if is_plain else "vgg16_transfer"
 
 
+def suggested_knobs(hypermodel: str, have_gpus: bool) -> dict[str, Value]:
+    """Return the knobs to fix: on a CPU an epoch of a large backbone takes hours."""
+    is_slow = hypermodel == "vgg16_transfer" and not have_gpus
+    return {"backbone": "mobilenet_v2"} if is_slow else {}
+
+
 def relative(folder: Path, file: Path) -> str:
     """Return the folder as seen from the study file, where it lies below it."""
     start = file.resolve().parent
@@ -141,9 +150,12 @@ def relative(folder: Path, file: Path) -> str:
     return str(whole.relative_to(start) if whole.is_relative_to(start) else whole)
 
 
-def text_of(folder: Path, file: Path, settings: dict[str, Value]) -> str:
+def text_of(
+    folder: Path, file: Path, settings: dict[str, Value], fixed: dict[str, Value]
+) -> str:
     """Return the study file."""
     comments = {
+        "backbone": "no GPU here; without this line VGG16 and larger ones are tried",
         "hypermodel": "vision-tuner space STUDY describes its knobs",
         "image_size": "pixels an edge",
         "epochs": "most a trial",
@@ -157,7 +169,7 @@ def text_of(folder: Path, file: Path, settings: dict[str, Value]) -> str:
     if settings["hypermodel"] in ("vgg16_transfer", "mobilenet_unet"):
         comments["weights"] = "downloaded once; or none, or the path of a file"
         settings |= {"weights": "imagenet"}
-    return study_file_text(settings, comments, heading)
+    return study_file_text(settings, fixed, comments, heading)
 
 
 def print_init(found: dict[str, Any], console: Console) -> None:

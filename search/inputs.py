@@ -165,26 +165,6 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
-SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-# No process of ours runs in less: a smaller number is one whose unit was forgotten.
-SMALLEST_SIZE = 10**6
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of `800m`, `4g`, `4 GB` or a large number of bytes.
-
-    Raises:
-        InputError: it is none of these, or less than any process needs.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
-    size = float(match[1]) * SIZES[match[2]] if match else 0.0
-    if size < SMALLEST_SIZE:
-        raise InputError(
-            "a size such as 800m or 4g", repr(text), "Write a number and a unit"
-        )
-    return int(size)
-
-
 def check_folders(paths: StudyPaths) -> None:
     """Raise InputError where the study's folders (made if absent) take no file."""
     for folder in (paths.folder, paths.logs):

@@ -37,27 +37,18 @@ Quiet = Annotated[
     typer.Option("--quiet", help="No progress, only the result; errors as ever."),
 ]
 Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Processes that train; 0 trains in this process."
-        " Default: one a GPU, or one a core up to 4.",
-    ),
-]
-WorkersOrAuto = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help="Processes that train; 0 trains in this process; auto measures at the"
-        " start how many train most. Default: one a GPU, or one a core up to 4.",
+        help="Processes that train; 0 trains in this process; auto as many as train"
+        " most, which search measures. Default: one a GPU, or one a core up to 4.",
     ),
 ]
 TrialsPerGpu = Annotated[
     str,
     typer.Option(
         metavar="N",
-        help="Processes that share one GPU; auto measures at the start.",
+        help="Processes that share one GPU; auto as search measures.",
     ),
 ]
 WorkerMemory = Annotated[

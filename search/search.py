@@ -211,13 +211,14 @@ def dry_run(
     data_dir: Path | None = None,
     workers: int | Auto | None = None,
     trials_per_gpu: int | Auto = 1,
+    worker_memory: int | None = None,
     cluster: RayOptions | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Check a search and say what it would cost; only the data cache is written.
 
     Args:
-        workers, trials_per_gpu, cluster: as of `search`.
+        workers, trials_per_gpu, worker_memory, cluster: as of `search`.
 
     Returns:
         Trials, epochs and seconds as far as they are known, and the study.
@@ -226,7 +227,7 @@ def dry_run(
         InputError: the search would refuse its input.
     """
     console = console or Console(stderr=True, quiet=True)
-    crew = Workers(*by_rule(workers, trials_per_gpu), None, cluster)
+    crew = Workers(*by_rule(workers, trials_per_gpu), worker_memory, cluster)
     begun, _ = prepare_search(study, paths, data_dir, crew, console)
     seconds = predicted_seconds(begun, paths, crew)
     announce(begun.study, paths, crew, seconds, console, "Would search")

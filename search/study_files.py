@@ -101,13 +101,22 @@ def words_of(kind: Any) -> str:
 
 
 def study_file_text(
-    settings: Mapping[str, Value], comments: Mapping[str, str], heading: list[str]
+    settings: Mapping[str, Value],
+    fixed: Mapping[str, Value],
+    comments: Mapping[str, str],
+    heading: list[str],
 ) -> str:
-    """Return a study file with a comment behind each key that has one."""
-    lines = [f"# {line}".rstrip() for line in heading] + ["", "[study]"]
-    for key, value in settings.items():
-        # A JSON string, number or truth value is one of TOML too.
-        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
-        comment = comments.get(key)
-        lines.append(f"{line}  # {comment}" if comment else line)
-    return "\n".join([*lines, "", "[fixed]", "# knob = value", ""])
+    """Return a study file with a comment behind each key and knob that has one."""
+
+    def lines_of(table: Mapping[str, Value]) -> list[str]:
+        lines = []
+        for key, value in table.items():
+            # A JSON string, number or truth value is one of TOML too.
+            line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+            comment = comments.get(key)
+            lines.append(f"{line}  # {comment}" if comment else line)
+        return lines
+
+    head = [f"# {line}".rstrip() for line in heading]
+    knobs = ["[fixed]", "# knob = value", *lines_of(fixed)]
+    return "\n".join([*head, "", "[study]", *lines_of(settings), "", *knobs, ""])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from search.continuing import train
-from search.devices import threads
+from search.devices import check_device, threads
 from search.failures import failed_outcome
 from search.memory import share_arenas
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
@@ -54,6 +54,7 @@ def carry_out(
 ) -> Outcome:
     """Run one order; what can wait, and to tidy its graphs, is left to do."""
     try:
+        check_device()
         if order.job == "train":
             return train(order, report, is_stopped, pulse, later)
         if order.job == "measure":

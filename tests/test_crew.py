@@ -20,7 +20,6 @@ from search.crew import (
     is_worth_trying,
     measurement,
     memory_in_use,
-    parse_count,
     settled_crew,
 )
 from search.datasets import prepare
@@ -30,6 +29,7 @@ from search.orders import Order, Progress
 from search.paths import StudyPaths
 from search.records import History
 from search.studies import ready_made
+from search.who_trains import parse_count
 from search.worker import run_order
 
 IMAGES = 1000.0  # of a trial
@@ -179,6 +179,13 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     assert settled(None, "auto") == (4, 2)
     assert settled("auto", 1) == (4, 2)
     assert runs == ["measured"] * 2
+    # What finalize and compare take, which measure nothing themselves.
+    assert settled_crew("auto", "auto", paths) == (4, 2)
+    assert settled_crew(None, 4, paths) == (None, 4)
+    assert settled_crew("auto", "auto", StudyPaths(tmp_path, tmp_path, "new")) == (
+        None,
+        1,
+    )
 
 
 def test_what_is_no_number_is_refused() -> None:

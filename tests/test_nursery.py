@@ -175,7 +175,7 @@ def test_a_forked_worker_is_what_a_new_process_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its environment, folder, session, signals, descriptors and threads."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     end(start_worker(worker_environment(0, 1), sys.__stderr__))  # nursery elsewhere
     told = []
     for way in (True, False):
@@ -195,7 +195,7 @@ def test_a_forked_worker_is_what_a_new_process_is(
         text = (folder / "told.json").read_text()
         told.append(text.replace(str(folder), "FOLDER"))
     assert '"ONLY_HERE": "FOLDER"' in told[0]
-    assert '"CUDA_VISIBLE_DEVICES": "0"' in told[0]
+    assert '"CUDA_VISIBLE_DEVICES": "-1"' in told[0]
     assert '"frozen": true' in told[0]
     assert '"has its own temporary folder": true' in told[0]
     assert '"can be imported": true' in told[0]

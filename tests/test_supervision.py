@@ -15,7 +15,6 @@ from search.budgets import (
 from search.devices import device_share
 from search.errors import InputError, StorageError
 from search.failures import raise_where_storage_failed
-from search.inputs import parse_size
 from search.memory import memory_share, size_text
 from search.orders import Outcome
 from search.records import Trial
@@ -29,6 +28,7 @@ from search.supervision import (
     is_given_up,
     is_worn_out,
 )
+from search.who_trains import parse_size
 
 
 def test_patience_follows_the_longest_step_seen_and_grows_after_a_mistake() -> None:
