@@ -10,6 +10,7 @@ import shlex
 import shutil
 import signal
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import hypermodels
+import search
 from search import commands_compare, commands_look, commands_make, commands_use
 from search.environment import COMMAND
 from search.errors import InputError
@@ -39,8 +42,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog="Start with `vision-tuner demo`, or"
-    " `vision-tuner search cifar100-convnet --limit-train 5000 --epochs 9`.",
+    epilog="Start with `vision-tuner demo`, or `vision-tuner search cifar100-convnet"
+    " --name small --limit-train 5000 --epochs 9`.",
 )
 
 
@@ -127,7 +130,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, OSError) and error.errno in STORAGE_FAILS:
             complain(f"vision-tuner: {refusal(Path(), error)}")
             return 1
-        if isinstance(error, RuntimeError):
+        if isinstance(error, RuntimeError) and is_told_by_us(error):
             complain(f"vision-tuner: {error or type(error).__name__}")
             return 1
         raise
@@ -141,6 +144,16 @@ def run(arguments: list[str]) -> int:
         )
         return 1
     return status if isinstance(status, int) else 0
+
+
+def is_told_by_us(error: BaseException) -> bool:
+    """Return whether this package raised an error, so that its message says it all.
+
+    Of one from a network or tuner of the user's, or from a library, the trace is told.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = (Path(search.__file__).parent, Path(hypermodels.__file__).parent)
+    return any(Path(frames[-1].filename).is_relative_to(folder) for folder in own)
 
 
 def plain_flags(group: Any) -> Any:

@@ -30,6 +30,7 @@ from search.options import (
     MaxParameters,
     Name,
     Objective,
+    Patience,
     Precision,
     Quiet,
     Ray,
@@ -61,6 +62,7 @@ def search(
     tuner: Tuner = None,
     objective: Objective = None,
     epochs: Epochs = None,
+    patience: Patience = None,
     trials: Trials = None,
     total_epochs: TotalEpochs = None,
     budget: Budget = None,
@@ -115,6 +117,7 @@ def search(
         {
             "tuner": tuner,
             "epochs": epochs,
+            "patience": patience,
             "trials": trials,
             "total_epochs": total_epochs,
             "budget_seconds": parse_duration(budget) if budget else None,

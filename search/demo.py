@@ -67,7 +67,8 @@ def demo(
         f"vision-tuner trials {STUDIES[0].name}{place}",
         f"vision-tuner board{place}",
         f"vision-tuner studies{place}",
-        "vision-tuner search cifar100-convnet --limit-train 5000 --epochs 9",
+        "vision-tuner search cifar100-convnet --name small --limit-train 5000"
+        " --epochs 9",
     ):
         console.print(f"  [bold]{command}[/bold]", highlight=False)
     return made

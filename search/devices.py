@@ -91,7 +91,7 @@ def backend_has_gpu(name: str) -> bool:
     if name == "jax":
         import jax
 
-        return jax.default_backend() == "gpu"
+        return bool(jax.default_backend() == "gpu")
     return True
 
 

@@ -6,7 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("init flowers", "init cells --file cells.toml"),
     "space": ("space cifar100-convnet", "space study.toml --tuner random --trials 8"),
     "search": (
-        "search cifar100-convnet --limit-train 5000 --epochs 9",
+        "search cifar100-convnet --name small --limit-train 5000 --epochs 9",
         "search cifar100-vgg16 --fix unfrozen_blocks=0 --dry-run",
         "search study.toml --budget 2h --finalize",
         "search --dataset flowers --hypermodel my_network:Patches",
@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "compare": (
         "compare voc2012-unet --vary upsampling --seeds 3",
-        "compare cifar100-vgg16 --vary unfrozen_blocks --values 0,1,5",
+        "compare cifar100-vgg16 --from default --vary unfrozen_blocks --values 0,1,5",
         "compare cifar100-convnet --path",
     ),
     "export": ("export cifar100-convnet", "export cifar100-convnet --format all"),

@@ -173,7 +173,8 @@ FORMATS = {
 def named_formats(words: Sequence[str]) -> list[str]:
     """Return the formats that words name, each with commas; `all` names every one."""
     names = [name.strip() for word in words for name in word.split(",")]
-    return list(FORMATS) if "all" in names else [name for name in names if name]
+    others = [name for name in names if name and name != "all"]
+    return list(dict.fromkeys([*FORMATS, *others])) if "all" in names else others
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -195,7 +196,7 @@ def check_formats(formats: Sequence[str]) -> None:
             raise InputError(
                 f"the packages that write and check {name}",
                 f"no {', '.join(missing)}",
-                "Install them: pip install 'vision-tuner[export]'",
+                "Install them: pip install '.[export]' where vision-tuner was cloned",
             )
 
 

@@ -115,7 +115,7 @@ def check_study(study: Study) -> Study:
         ("--max-parameters", study.max_parameters),
         ("--total-epochs", study.total_epochs),
         ("--augmented-passes", study.augmented_passes),
-        ("patience", study.patience),
+        ("--patience", study.patience),
     ):
         if value is not None and value < 1:
             raise InputError(
@@ -141,7 +141,27 @@ def check_study(study: Study) -> Study:
         )
     check_hypermodel(study.hypermodel)
     check_tuner(study.tuner)
+    refuse_what_does_nothing(study)
     return study
+
+
+def refuse_what_does_nothing(study: Study) -> None:
+    """Raise InputError for an option that would change nothing of this study."""
+    is_own_weights = study.weights not in ("imagenet", "none")
+    has_no_pretrained = study.hypermodel in hypermodels.FROM_SCRATCH
+    needs = "a hypermodel with a pretrained part"
+    for option, is_useless, expected in (
+        ("--balance-classes", study.balance_classes and study.task != "classification",
+         "a data set of classes"),
+        ("--weights", is_own_weights and has_no_pretrained, needs),
+        ("--augmented-passes", study.augmented_passes and has_no_pretrained, needs),
+    ):  # fmt: skip
+        if is_useless:
+            raise InputError(
+                f"{expected} with {option}",
+                f"{study.hypermodel} on {study.dataset}",
+                f"Leave {option} out",
+            )
 
 
 def weights_hash(weights: str) -> str | None:

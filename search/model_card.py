@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hypermodels import FROM_SCRATCH, HYPERMODELS
 from search.finalists import Member
 from search.records import Ensemble, Exported, Metrics
 from search.studies import Study
@@ -34,7 +35,6 @@ PRETRAINED_LICENCE = (
     " A part of the network began with pretrained weights ({weights}), whose terms (for"
     " ImageNet: non-commercial research) apply as well."
 )
-PRETRAINED = ("vgg16_transfer", "mobilenet_unet")
 
 CARD = """\
 # {name}
@@ -265,7 +265,8 @@ def environment_of(about: Mapping[str, Any]) -> str:
 def licence_of(study: Study) -> str:
     """Return what is known of the terms of data and pretrained weights."""
     text = LICENCES.get(study.dataset, OTHER_LICENCE)
-    if study.hypermodel in PRETRAINED and study.weights != "none":
+    pretrained = HYPERMODELS.keys() - FROM_SCRATCH
+    if study.hypermodel in pretrained and study.weights != "none":
         text += PRETRAINED_LICENCE.format(weights=Path(study.weights).name)
     return text
 

@@ -11,11 +11,24 @@ from search.completion import (
     searched_studies,
     tuner_names,
 )
+from search.study_files import SUFFIX, read_study_file
 
 RESULTS = Path("results")
 LOGS = Path("tensorboard_logs")
 # Configurations that finalize retrains unless told otherwise.
 FINALISTS = 3
+
+
+def studied(word: str) -> str:
+    """Return the name of a study; that of a study file is what `search` calls it."""
+    if not word.endswith(SUFFIX) or not Path(word).is_file():
+        return word
+    from search.inputs import own_study
+
+    written = read_study_file(Path(word))
+    named = written.get("name")
+    return named or own_study(written["dataset"], written["hypermodel"], None).name
+
 
 ResultsDir = Annotated[
     Path, typer.Option(metavar="DIR", help="Where records are kept.")
@@ -121,7 +134,10 @@ DryRun = Annotated[
 StudyName = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A searched study.", autocompletion=searched_studies
+        metavar="NAME",
+        help="A searched study, or its study.toml.",
+        autocompletion=searched_studies,
+        callback=studied,
     ),
 ]
 ReadyMade = Annotated[
@@ -177,6 +193,13 @@ StartFrom = Annotated[
 ]
 Epochs = Annotated[
     int | None, typer.Option(metavar="N", help="Most epochs of one trial.")
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Epochs without a better score that end a trial. Default: 20.",
+    ),
 ]
 Trials = Annotated[int | None, typer.Option(metavar="N", help="Configurations to try.")]
 LimitTrain = Annotated[

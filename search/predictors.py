@@ -124,7 +124,7 @@ def check_model_file(path: Path) -> None:
         raise InputError(
             f"the package that runs {path.suffix} files",
             f"no {package}",
-            "Install it: pip install 'vision-tuner[export]'",
+            f"Install it: pip install {package}",
         )
     described(path)
 

@@ -138,7 +138,9 @@ def ready_made(name: str) -> Study:
             f"a ready-made study ({', '.join(studies)}), one that was searched, or a"
             " study file that ends in .toml",
             repr(name),
-            suggestion(name, studies) + "`vision-tuner studies` describes them",
+            f"Of a folder of images, `vision-tuner init {name}` writes one"
+            if Path(name).is_dir()
+            else suggestion(name, studies) + "`vision-tuner studies` describes them",
         )
     return studies[name]
 

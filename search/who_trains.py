@@ -4,6 +4,7 @@ import re
 from typing import Literal, TypedDict
 
 from search.cluster.connection import RayOptions, chosen_cluster
+from search.devices import gpus
 from search.errors import InputError
 
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -35,6 +36,12 @@ def who_trains(
     """
     count = None if workers is None else parse_count(workers, least=0)
     per_gpu = parse_count(trials_per_gpu, least=1)
+    if per_gpu not in (1, "auto") and ray is None and not gpus():
+        raise InputError(
+            "a GPU with --trials-per-gpu",
+            "none on this machine",
+            "Leave it out; --workers divides the cores",
+        )
     return WhoTrains(
         workers=count,
         trials_per_gpu=per_gpu,

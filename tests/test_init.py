@@ -170,6 +170,7 @@ def test_the_written_study_is_what_search_runs(
     (trial,) = read_json(tmp_path / "results" / "flowers" / "trials.json")
     assert trial["state"] == "COMPLETED"
     assert trial["values"]["base_filters"] == 16
+    assert run(["trials", "study.toml"]) == 0  # the file stands for its study
 
 
 def test_a_study_file_is_found_from_another_folder(

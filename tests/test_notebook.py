@@ -21,7 +21,10 @@ TINY = {
     "fixed": {"stages": 2, "base_filters": 16, "stem_stride": 2},
     "max_flops": 1e9,
 }
-PARAMETERS = f"STUDIES, CHANGES = [{STUDY!r}], {TINY!r}\nSOURCE, WORKERS = '', 0"
+CHANGES = {STUDY: TINY | {"total_epochs": None}}
+PARAMETERS = (
+    f"STUDIES, CHANGES = [{STUDY!r}], {CHANGES!r}\nSOURCE, HOURS, WORKERS = '', 1.0, 0"
+)
 
 
 def test_the_notebook_has_no_output_and_one_cell_of_parameters() -> None:

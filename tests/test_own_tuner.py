@@ -92,6 +92,16 @@ def test_one_that_stops_early_lets_the_best_go_on(folder: Path) -> None:
     assert sorted(trial["epochs"] for trial in trials_of(folder, "early")) == [1, 3]
 
 
+def test_what_goes_wrong_in_it_is_told_with_its_line(folder: Path) -> None:
+    """An error of ours is a line; one of somebody's code needs its place."""
+    with (folder / "early.py").open("a") as file:
+        file.write("\n    def populate_space(self, trial_id):\n")
+        file.write("        raise RuntimeError('not like this')\n")
+    own = ["shapes-convnet", "--tuner", "early:Least", "--name", "early"]
+    with pytest.raises(RuntimeError, match="not like this"):
+        run(["search", *own, *SMALL])
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [

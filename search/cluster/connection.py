@@ -95,7 +95,7 @@ def import_ray() -> Any:
         raise InputError(
             "Ray, to search on a cluster",
             "an installation without it",
-            "Run `pip install 'vision-tuner[ray]'`, here and on every node",
+            "Run `pip install '.[ray]'` where vision-tuner was cloned, on every node",
         ) from None
     return ray
 
