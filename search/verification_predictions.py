@@ -34,6 +34,7 @@ def check_predictions(
             records.study.task,
             data.open(split, records.study.task)[1],
             data.coarse_of_classes(),
+            records.study.metric,
         )
         for split in ("validation", "test")
     }
