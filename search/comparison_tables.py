@@ -53,8 +53,8 @@ def scores_table(record: Comparison) -> Table:
         table.add_column(heading, justify="right")
     for value in record.values:
         runs = [run for run in record.runs if run.value == value]
-        scores = [run.score for run in runs if run.score is not None]
         pairs = [(run.seed, run.score) for run in runs if run.score is not None]
+        scores = [score for _, score in pairs]
         alike = [score for seed, score in pairs if seed in shared]
         epochs = sum(run.epochs for run in runs)
         seconds = sum(run.seconds for run in runs)
