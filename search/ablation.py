@@ -50,11 +50,13 @@ def make_path(
     seeds: Sequence[int],
     study: Study,
     train: Train,
+    resolution: float = 0.0,
 ) -> list[Step]:
     """Return the steps from `start` to `target`, the first being `start` itself.
 
     Args:
         train: trains runs to a number of epochs and returns them with their scores.
+        resolution: as in `difference`.
     """
     runs = train(runs_of("start", start, seeds), study.epochs)
     steps = [Step(None, None, None, mean_score(runs), None, None, None, start, [])]
@@ -63,7 +65,7 @@ def make_path(
         options = {k: changed(space, current, k, target[k]) for k in left}
         ended, candidates = race(options, seeds, study, train, len(steps))
         knob = best_of(ended, study) or left[0]
-        found = gain(by_seed(ended.get(knob, [])), scores, knob)
+        found = gain(by_seed(ended.get(knob, [])), scores, knob, resolution)
         steps.append(
             Step(
                 knob,
@@ -154,7 +156,9 @@ def best_of(ended: dict[str, list[Run]], study: Study) -> str | None:
     return ranking[0] if ranking and mean_score(ended[ranking[0]]) is not None else None
 
 
-def gain(after: dict[int, float], before: dict[int, float], knob: str) -> Difference:
+def gain(
+    after: dict[int, float], before: dict[int, float], knob: str, resolution: float
+) -> Difference:
     """Return what setting a knob changed, paired by seed."""
     both = [(after[seed], before[seed]) for seed in after if seed in before]
-    return difference(knob, "before", both)
+    return difference(knob, "before", both, resolution)

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+# How notes of a training name this.
+IN_HALVES = "in two halves, gradients accumulated"
+
 
 def accumulate(optimizer: Any, parts: int) -> None:
     """Make an optimizer that is not yet built update once in `parts` steps."""

@@ -61,11 +61,13 @@ class Judge:
     Attributes:
         targets: labels, or masks with 255 where nothing counts.
         coarse: (classes,) coarse class of each class, where there are such.
+        metric: `Study.metric`, by which is chosen; better the larger.
     """
 
     task: Task
     targets: NDArray[Any]
-    coarse: NDArray[Any] | None = None
+    coarse: NDArray[Any] | None
+    metric: str
 
     def metrics(self, predictions: Predictions, blend: Calibrated) -> Metrics:
         """Evaluate a calibrated blend."""
@@ -97,7 +99,7 @@ class Judge:
         temperature = fit_temperature(self.task, blend, self.targets)
         if self.task == "classification":
             return Calibrated(weights, temperature)
-        threshold = fit_threshold(blend, self.targets, temperature)
+        threshold = fit_threshold(blend, self.targets, temperature, self.metric)
         return Calibrated(weights, temperature, threshold)
 
     def before_and_after(
@@ -115,21 +117,23 @@ class Judge:
         }
 
 
-def choose_blend(judge: Judge, validation: Predictions, metric: str) -> Choices:
-    """Choose the best single member and a blend that is no worse by `metric`.
+def choose_blend(judge: Judge, validation: Predictions) -> Choices:
+    """Choose the best single member and a blend that is no worse by the judge's metric.
 
     Args:
         judge: of the validation split.
         validation: member id -> probabilities; of equals the first is the best single.
-        metric: `Study.metric`, better the larger.
     """
-    task, targets = judge.task, judge.targets
-    best = max(validation, key=lambda key: score(task, validation[key], targets))
+    task, targets, metric = judge.task, judge.targets, judge.metric
+    best = max(
+        validation, key=lambda key: score(task, validation[key], targets, metric)
+    )
     single = judge.calibrated(validation, {best: 1.0})
-    weights, method = select_bagged(validation, targets, task)
+    weights, method = select_bagged(validation, targets, task, metric=metric)
     blend = judge.calibrated(validation, weights)
     scores = [
-        judge.metrics(validation, choice)[metric] or 0.0 for choice in (blend, single)
+        judge.metrics(validation, choice).get(metric) or 0.0
+        for choice in (blend, single)
     ]
     if scores[0] < scores[1]:
         blend, method = single, "best single"

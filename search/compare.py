@@ -16,6 +16,7 @@ from search.ablation import make_path, most_epochs
 from search.batches import run_all
 from search.beginning import Beginning, begin
 from search.cluster.connection import RayOptions
+from search.comparison_files import file_of, path_file_of
 from search.comparisons import (
     AblationPath,
     Comparison,
@@ -23,7 +24,6 @@ from search.comparisons import (
     differences_of,
     ended_run,
     folder_of,
-    read_comparison,
     verdicts_of,
     write_comparison,
 )
@@ -36,6 +36,7 @@ from search.inputs import check_folders, described, only_driver
 from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
 from search.output import plainly
+from search.paired import resolution_of
 from search.paths import StudyPaths
 from search.records import Finalist, Trial, Value, Values, ranked, read_records
 from search.studies import Study, is_recorded
@@ -44,6 +45,7 @@ from search.variants import (
     changed,
     compared_values,
     differing,
+    seeds_for,
     starting_name,
     starting_values,
 )
@@ -81,6 +83,8 @@ class Trainings:
                 self.console.print(
                     f"{run.run_id} {outcome.failure}: {outcome.message}", markup=False
                 )
+            for note in outcome.notes:
+                self.console.print(f"{run.run_id}: {note}", markup=False)
             ended.append(ended_run(run, outcome, study.objective, study.direction))
         return ended
 
@@ -101,7 +105,8 @@ class Trainings:
             study=asdict(study),
             data_folder=str(self.begun.data.folder),
             folder=str(self.paths.comparison_run(name)),
-            logs=str(self.paths.logs / "comparisons" / run.run_id),
+            # Run ids of comparisons from another base are the same: a curve each.
+            logs=str(self.paths.logs / "comparisons" / f"{run.run_id}-{name[:8]}"),
             values=run.values,
             seed=run.seed,
             epochs=epochs,
@@ -158,7 +163,8 @@ def compare(
         path: go from the default configuration to `origin`, a knob at a time.
         start: knobs of the path's first configuration that are not at their default.
         origin: `default`, `best` or a trial id; None = best where there is one.
-        seeds: trainings of each configuration, seeds from the study's on.
+        seeds: trainings of each configuration, seeds from the study's on; where
+            `origin` is a trial, after those it was chosen by.
         workers, trials_per_gpu: as of `search`; `auto` is what a search measured.
         worker_memory: bytes a process may hold before it is replaced.
         cluster: train on a Ray cluster instead of this machine.
@@ -180,7 +186,7 @@ def compare(
     origin = origin or ("best" if has_best or path else "default")
     finalists = read_records(paths.finalists, Finalist)
     base, wanted = base_values(origin, begun.space, trials, finalists, begun.study)
-    chosen = list(range(begun.study.seed, begun.study.seed + seeds))
+    chosen = seeds_for(base, seeds, trials, finalists, begun.study)
     variants: dict[str, Values] = {}
     labels: Values = {}
     if vary is not None:
@@ -256,18 +262,21 @@ def vary_knob(
         f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
     )
     runs = trainings.run(runs, study.epochs)
-    differences = differences_of(runs, list(labels))
+    objective, direction = study.objective, study.direction
+    images = trainings.begun.data.sizes["validation"]
+    differences = differences_of(runs, list(labels), objective, images)
     record = Comparison(
         knob=knob,
         base=base,
-        objective=study.objective,
-        direction=study.direction,
+        objective=objective,
+        direction=direction,
         values=labels,
         seeds=seeds,
         runs=runs,
         differences=differences,
-        verdicts=verdicts_of(differences, study.objective, study.direction),
+        verdicts=verdicts_of(runs, differences, objective, direction, images),
         about=about(trainings.begun),
+        images=images,
     )
     file = file_of(trainings.paths, knob, base, labels, seeds)
     all_failed = all(run.state != "COMPLETED" for run in runs)
@@ -282,19 +291,6 @@ def vary_knob(
     if all_failed:
         raise RuntimeError("every training failed, so there is nothing to compare")
     return record
-
-
-def file_of(
-    paths: StudyPaths, knob: str, base: str, labels: Values, seeds: list[int]
-) -> Path:
-    """Return where a comparison is written; another one of the same knob stays."""
-    file = paths.comparisons / f"{knob}-from-{base}.json"
-    if file.exists():
-        before = read_comparison(file)
-        if (list(before.values), before.seeds) != (list(labels), seeds):
-            mark = folder_of(labels, 0)[:8] + f"-{len(seeds)}"
-            return file.with_stem(f"{file.stem}-{mark}")
-    return file
 
 
 def ablate(
@@ -313,7 +309,15 @@ def ablate(
         f"Path from the {base} to {target}: at least {len(knobs)} knobs differ"
         f" ({', '.join(knobs)}), about {most} epochs in all"
     )
-    steps = make_path(begun.space, first, wanted, seeds, study, trainings.run)
+    resolution = resolution_of(study.objective, begun.data.sizes["validation"])
+    steps = make_path(
+        begun.space, first, wanted, seeds, study, trainings.run, resolution
+    )
+    if all(step.score is None for step in steps):
+        raise RuntimeError(
+            "no step of the path has a score, for want of a training that ended with"
+            " every seed; nothing was written"
+        )
     record = AblationPath(
         base=base,
         target=target,
@@ -323,8 +327,7 @@ def ablate(
         steps=steps,
         about=about(begun),
     )
-    origin = "" if base == "default" else f"-starting-{folder_of(first, 0)[:8]}"
-    file = trainings.paths.comparisons / f"path-to-{target}{origin}.json"
+    file = path_file_of(trainings.paths, base, first, target, seeds)
     write_comparison(file, record)
     say_done(trainings, file, started)
     return record

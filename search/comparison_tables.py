@@ -5,7 +5,8 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from search.comparisons import AblationPath, Comparison
+from search.comparisons import AblationPath, Comparison, shared_seeds
+from search.paired import EACH_FOR_ITSELF
 from search.variants import label
 from search.wording import shown
 
@@ -16,12 +17,35 @@ def print_comparison(record: Comparison | AblationPath, console: Console) -> Non
         console.print(path_table(record))
         return
     console.print(scores_table(record))
-    for text in record.verdicts:
+    for text in [*record.verdicts, *remarks(record)]:
         console.print(text, highlight=False)
 
 
+def remarks(record: Comparison) -> list[str]:
+    """Say what means and intervals of a comparison are of, and what is not in them."""
+    said = []
+    shared = shared_seeds(record)
+    if len(shared) < len(record.seeds):
+        said.append(
+            f"Means are over the {len(shared)} of {len(record.seeds)} seeds with which"
+            " every value finished that finished at all."
+        )
+    if any(found.low is not None for found in record.differences):
+        said.append(
+            "Intervals are over seeds; which validation images were drawn is not in"
+            " them."
+        )
+        if len(record.values) > 2:
+            said.append(EACH_FOR_ITSELF)
+    return said
+
+
 def scores_table(record: Comparison) -> Table:
-    """Return a row a value: mean and range of its scores, parameters and time."""
+    """Return a row a value: mean and range of its scores, parameters and time.
+
+    Means are over `shared_seeds`.
+    """
+    shared = shared_seeds(record)
     table = Table(box=None, pad_edge=False)
     table.add_column(record.knob)
     headings = (record.objective, "lowest", "highest", "seeds", "parameters", "s/epoch")
@@ -29,12 +53,14 @@ def scores_table(record: Comparison) -> Table:
         table.add_column(heading, justify="right")
     for value in record.values:
         runs = [run for run in record.runs if run.value == value]
-        scores = [run.score for run in runs if run.score is not None]
+        pairs = [(run.seed, run.score) for run in runs if run.score is not None]
+        scores = [score for _, score in pairs]
+        alike = [score for seed, score in pairs if seed in shared]
         epochs = sum(run.epochs for run in runs)
         seconds = sum(run.seconds for run in runs)
         table.add_row(
             value,
-            shown(fmean(scores) if scores else None),
+            shown(fmean(alike) if alike else None),
             shown(min(scores, default=None)),
             shown(max(scores, default=None)),
             f"{len(scores)}/{len(runs)}",
@@ -53,6 +79,8 @@ def path_table(record: AblationPath) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for number, step in enumerate(record.steps):
         is_known = step.low is not None and step.high is not None
+        has_sample = step.gain is not None and len(record.seeds) > 1
+        unknown = "cannot be told" if has_sample else ""
         table.add_row(
             str(number),
             step.knob or "start",
@@ -60,6 +88,6 @@ def path_table(record: AblationPath) -> Table:
             "" if step.after is None else label(step.after),
             shown(step.score),
             "" if step.gain is None else f"{step.gain:+.4f}",
-            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else "",
+            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else unknown,
         )
     return table

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.accumulation import IN_HALVES
 from search.files import read_json, write_json
 from search.orders import Outcome
-from search.paired import Difference, difference, verdict
+from search.paired import Difference, difference, resolution_of, verdict
 from search.records import Direction, History, State, Value, Values, best_epoch_of
 
 
@@ -23,6 +24,7 @@ class Run:
         score: best objective on validation; None where it failed.
         seconds: of training and validation.
         parameters: all weights of the network.
+        notes: what went wrong on the way and was mended.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class Run:
     parameters: int | None = None
     message: str | None = None
     history: History = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Comparison:
         differences: of every other value to the reference.
         verdicts: the differences in words.
         about: study, data, environment and command.
+        images: validation images of every score; None in records of versions whose
+            differences and verdicts did not look at them.
     """
 
     knob: str
@@ -62,6 +67,7 @@ class Comparison:
     differences: list[Difference]
     verdicts: list[str]
     about: dict[str, Any]
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ def ended_run(run: Run, outcome: Outcome, objective: str, direction: Direction) 
         parameters=outcome.parameters,
         message=outcome.message,
         history=outcome.history,
+        notes=outcome.notes,
     )
 
 
@@ -143,8 +150,18 @@ def best_of_run(
     return best_epoch_of(history, objective, direction) if ended else None
 
 
-def differences_of(runs: Sequence[Run], labels: Sequence[str]) -> list[Difference]:
-    """Return each value's paired difference to the first one."""
+def differences_of(
+    runs: Sequence[Run],
+    labels: Sequence[str],
+    objective: str,
+    images: int | None,
+) -> list[Difference]:
+    """Return each value's paired difference to the first one.
+
+    Args:
+        images: as in `Comparison`.
+    """
+    resolution = None if images is None else resolution_of(objective, images)
     scores = {(run.value, run.seed): run.score for run in runs}
     seeds = sorted({run.seed for run in runs})
     reference = labels[0]
@@ -152,16 +169,57 @@ def differences_of(runs: Sequence[Run], labels: Sequence[str]) -> list[Differenc
     for value in labels[1:]:
         pairs = [(scores.get((value, s)), scores.get((reference, s))) for s in seeds]
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
-        found.append(difference(value, reference, both))
+        found.append(difference(value, reference, both, resolution))
     return found
 
 
 def verdicts_of(
-    differences: Sequence[Difference], objective: str, direction: Direction
+    runs: Sequence[Run],
+    differences: Sequence[Difference],
+    objective: str,
+    direction: Direction,
+    images: int | None,
 ) -> list[str]:
-    """Return every difference in words."""
+    """Return every difference in words, with what its trainings went through.
+
+    Args:
+        images: as in `Comparison`.
+    """
     sign = 1 if direction == "max" else -1
-    return [verdict(found, sign, objective) for found in differences]
+    told = [verdict(found, sign, objective, images) for found in differences]
+    if images is None:
+        return told
+    return [
+        " ".join([text, *reservations(runs, (found.value, found.reference))])
+        for text, found in zip(told, differences, strict=True)
+    ]
+
+
+def reservations(runs: Sequence[Run], values: Sequence[str]) -> list[str]:
+    """Say which of these values lost trainings, or went on in half batches."""
+    said = []
+    for value in values:
+        own = [run for run in runs if run.value == value]
+        failed = sum(run.score is None for run in own)
+        halved = sum(any(IN_HALVES in note for note in run.notes) for run in own)
+        if failed:
+            said.append(f"{value} failed with {failed} of {len(own)} seeds.")
+        if halved:
+            said.append(
+                f"{value} ran out of memory with {halved} of {len(own)} seeds and went"
+                " on in half batches."
+            )
+    return said
+
+
+def shared_seeds(record: Comparison) -> list[int]:
+    """Return the seeds of all values that finished at all: means of these compare."""
+    finished: dict[str, set[int]] = {}
+    for run in record.runs:
+        if run.score is not None:
+            finished.setdefault(run.value, set()).add(run.seed)
+    own = finished.values()
+    return [seed for seed in record.seeds if all(seed in seeds for seeds in own)]
 
 
 def write_comparison(path: Path, record: Comparison | AblationPath) -> None:

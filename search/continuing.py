@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from search.accumulation import IN_HALVES
 from search.checkpoints import PREVIOUS, Found, Standing, find_checkpoint
 from search.failures import is_device_full
 from search.orders import Order, Outcome, Report
@@ -35,6 +36,8 @@ def train(
     folder = Path(order.folder)
     found = find_checkpoint(folder, configuration_of(order))
     standing, notes = found.standing, list(found.notes)
+    if standing.parts > 1:
+        notes.append(f"out of device memory in an earlier epoch: batches {IN_HALVES}")
     if must_train(standing, order, study):
         link = Link(report, is_stopped, pulse, later)
         standing, more = train_within_memory(order, study, found, link)
@@ -82,6 +85,5 @@ def train_within_memory(
     standing = train_epochs(order, study, found, 2, link)
     return standing, [
         f"out of device memory in epoch {found.standing.epochs + 1}: from there each"
-        f" batch of {order.values.get('batch_size', '?')} in two halves, gradients"
-        " accumulated"
+        f" batch of {order.values.get('batch_size', '?')} {IN_HALVES}"
     ]

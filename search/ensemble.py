@@ -20,9 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.calibration import EPSILON, stride_of
-from search.columns import VOID, PixelCounts, chunks, count_pixels
-from search.evaluation import check_shapes, dice, score
-from search.records import Task
+from search.columns import (
+    TOP,
+    VOID,
+    PixelCounts,
+    chunks,
+    count_pixels,
+    label_statistics,
+)
+from search.evaluation import check_shapes, overlap, score
+from search.records import JUDGED, Task
 
 Array = NDArray[Any]
 
@@ -40,6 +47,7 @@ def select(
     targets: Array,
     task: Task,
     *,
+    metric: str | None = None,
     max_members: int = MAX_MEMBERS,
     rounds: int = ROUNDS,
 ) -> dict[str, float]:
@@ -47,6 +55,7 @@ def select(
 
     Args:
         predictions: name -> validation probabilities; see `search.evaluation`.
+        metric: as in `score`.
         max_members: most different models in the ensemble.
         rounds: most models counted with repetition; weights are multiples of 1/n.
     """
@@ -59,17 +68,18 @@ def select(
             f" rounds={rounds}."
         )
     names = sorted(predictions)
-    singles = {
-        name: weighted_score(predictions, {name: 1.0}, targets, task) for name in names
-    }
+    judged = metric or JUDGED[task][0]
+
+    def total(weights: Mapping[str, float]) -> tuple[float, ...]:
+        return weighted_score(predictions, weights, targets, task, judged)
+
+    singles = {name: total({name: 1.0}) for name in names}
     first = max(names, key=lambda name: singles[name])
-    order = greedy_order(predictions, targets, task, first, max_members, rounds)
+    library, truth, _ = sampled(predictions, targets, task)
+    order = steps(library, truth, judged, max_members, rounds, first)
     candidates = [weights_of(order[:count]) for count in range(1, len(order) + 1)]
     # max keeps the first of equals: the smallest ensemble that scores as well.
-    return max(
-        candidates,
-        key=lambda weights: weighted_score(predictions, weights, targets, task),
-    )
+    return max(candidates, key=total)
 
 
 def select_bagged(
@@ -77,19 +87,25 @@ def select_bagged(
     targets: Array,
     task: Task,
     *,
+    metric: str | None = None,
     max_members: int = MAX_MEMBERS,
     bags: int = BAGS,
     seed: int = 0,
 ) -> tuple[dict[str, float], str]:
     """Choose members and weights by many greedy choices; return them and the method.
 
+    Args:
+        metric: as in `score`.
+
     Returns:
         name -> weight, summing to 1, heaviest first; and `bagged` or `greedy`.
     """
-    plain = select(predictions, targets, task, max_members=max_members)
+    judged = metric or JUDGED[task][0]
+    plain = select(predictions, targets, task, metric=judged, max_members=max_members)
     names = sorted(predictions)
     alone = {
-        name: weighted_score(predictions, {name: 1.0}, targets, task) for name in names
+        name: weighted_score(predictions, {name: 1.0}, targets, task, judged)
+        for name in names
     }
     best = max(names, key=lambda name: alone[name])
     library, truth, image_of = sampled(predictions, targets, task)
@@ -103,10 +119,10 @@ def select_bagged(
         images = rng.integers(0, len(targets), len(targets))
         drawn = np.concatenate([np.arange(*starts[i : i + 2]) for i in images])
         bag = {name: library[name][drawn] for name in bagged_names}
-        order = steps(bag, truth[drawn], task, max_members, BAG_ROUNDS)
+        order = steps(bag, truth[drawn], judged, max_members, BAG_ROUNDS)
         votes.update(order)
     bagged = weights_of_votes(votes, max_members)
-    if weighted_score(predictions, bagged, targets, task) >= alone[best]:
+    if weighted_score(predictions, bagged, targets, task, judged) >= alone[best]:
         return bagged, "bagged"
     return plain, "greedy"
 
@@ -140,15 +156,16 @@ def weighted_score(
     weights: Mapping[str, float],
     targets: Array,
     task: Task,
+    metric: str,
 ) -> tuple[float, ...]:
     """Return the score of an average without holding all of it in memory."""
     if task == "classification":
-        return score(task, average(predictions, weights), targets)
+        return score(task, average(predictions, weights), targets, metric)
     counts = []
     for part in chunks(targets):
         members = {name: predictions[name][part] for name in weights}
         counts.append(count_pixels(average(members, weights), targets[part], 0.5))
-    return (dice(joined(counts)),)
+    return (overlap(joined(counts), metric),)
 
 
 def joined(counts: Sequence[PixelCounts]) -> PixelCounts:
@@ -162,23 +179,10 @@ def joined(counts: Sequence[PixelCounts]) -> PixelCounts:
     )
 
 
-def greedy_order(
-    predictions: Mapping[str, Array],
-    targets: Array,
-    task: Task,
-    first: str,
-    max_members: int,
-    rounds: int,
-) -> list[str]:
-    """Return the models in the order in which greedy selection adds them."""
-    library, truth, _ = sampled(predictions, targets, task)
-    return steps(library, truth, task, max_members, rounds, first)
-
-
 def steps(
     library: Mapping[str, Array],
     truth: Array,
-    task: Task,
+    metric: str,
     max_members: int,
     rounds: int,
     first: str | None = None,
@@ -191,7 +195,7 @@ def steps(
         names = sorted(set(order)) if is_full else sorted(library)
         count = np.float32(len(order) + 1)
         scores = {
-            name: quick_score((total + library[name]) / count, truth, task)
+            name: quick_score((total + library[name]) / count, truth, metric)
             for name in names
         }
         best = max(names, key=lambda name: scores[name])
@@ -224,12 +228,20 @@ def sampled(
     return library, truth[kept] == 1, chosen[kept] // targets[0].size
 
 
-def quick_score(probabilities: Array, truth: Array, task: Task) -> tuple[float, ...]:
+def quick_score(probabilities: Array, truth: Array, metric: str) -> tuple[float, ...]:
     """Return `score` for the arrays of `sampled`, without its other metrics."""
-    if task == "classification":
+    if metric in JUDGED["classification"]:
         true = probabilities[np.arange(len(truth)), truth]
-        accuracy = np.mean(probabilities.argmax(axis=1) == truth)
-        return float(accuracy), float(np.mean(np.log(np.maximum(true, EPSILON))))
+        likelihood = float(np.mean(np.log(np.maximum(true, EPSILON))))
+        if metric == "top5_accuracy":
+            right = label_statistics(probabilities, truth)[0] < TOP
+        else:
+            right = probabilities.argmax(axis=1) == truth
+        return float(np.mean(right)), likelihood
     chosen = probabilities >= 0.5
-    size = int(chosen.sum()) + int(truth.sum())
-    return (2 * int((chosen & truth).sum()) / size if size else 1.0,)
+    if metric == "pixel_accuracy":
+        return (float(np.mean(chosen == truth)) if len(truth) else 1.0,)
+    both, size = int((chosen & truth).sum()), int(chosen.sum()) + int(truth.sum())
+    if metric == "foreground_iou":
+        return (both / (size - both) if size else 1.0,)
+    return (2 * both / size if size else 1.0,)

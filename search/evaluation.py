@@ -19,7 +19,7 @@ from search.columns import (
     pixel_calibration_columns,
 )
 from search.intervals import Column, point
-from search.records import Metrics, Task
+from search.records import JUDGED, Metrics, Task
 
 Array = NDArray[Any]
 
@@ -76,21 +76,28 @@ def columns_of(
     )
 
 
-def score(task: Task, probabilities: Array, targets: Array) -> tuple[float, ...]:
+def score(
+    task: Task, probabilities: Array, targets: Array, metric: str | None = None
+) -> tuple[float, ...]:
     """Return what ensembles are selected by; higher is better, compared in order.
 
-    Classification: accuracy, then the negative log-likelihood. Segmentation: Dice.
+    Classification: the metric, then the negative log-likelihood. Segmentation: the
+    metric.
+
+    Args:
+        metric: of `JUDGED`; None = the first of the task.
     """
     check_shapes(task, probabilities, targets)
+    name = metric or JUDGED[task][0]
     if task == "classification":
         metrics = point(classification_columns(probabilities, targets))
-        return metrics["accuracy"] or 0.0, -(metrics["nll"] or 0.0)
-    return (dice(count_pixels(probabilities, targets, 0.5)),)
+        return metrics.get(name) or 0.0, -(metrics["nll"] or 0.0)
+    return (overlap(count_pixels(probabilities, targets, 0.5), name),)
 
 
-def dice(counts: PixelCounts) -> float:
-    """Return Dice over all pixels; 1 where there is nothing and nothing was found."""
-    value = point(overlap_columns(counts))["dice"]
+def overlap(counts: PixelCounts, metric: str) -> float:
+    """Return a metric over all pixels, NaN where all are void."""
+    value = point(overlap_columns(counts))[metric]
     return float("nan") if value is None else value
 
 
@@ -108,9 +115,16 @@ def check_shapes(task: Task, probabilities: Array, targets: Array) -> None:
 
 
 def fit_threshold(
-    probabilities: Array, masks: Array, temperature: float = 1.0
+    probabilities: Array,
+    masks: Array,
+    temperature: float = 1.0,
+    metric: str = "dice",
 ) -> float:
-    """Return the threshold (0.05–0.95) with the best Dice, of equals nearest to 0.5."""
+    """Return the threshold (0.05–0.95) with the best score, of equals nearest to 0.5.
+
+    Args:
+        metric: of `JUDGED`. IoU grows with Dice: their best threshold is the same.
+    """
     check_shapes("segmentation", probabilities, masks)
     steps = len(THRESHOLDS) + 1
     foreground = np.zeros(steps, np.int64)
@@ -123,8 +137,11 @@ def fit_threshold(
     # A pixel that has passed k thresholds is foreground at each of the first k.
     found = foreground[::-1].cumsum()[::-1][1:]
     invented = background[::-1].cumsum()[::-1][1:]
-    overlap = 2 * found / np.maximum(1, foreground.sum() + found + invented)
-    best = np.flatnonzero(overlap == overlap.max())
+    if metric == "pixel_accuracy":  # the rest of it is the same at every threshold
+        scores = found - invented
+    else:
+        scores = 2 * found / np.maximum(1, foreground.sum() + found + invented)
+    best = np.flatnonzero(scores == scores.max())
     nearest = best[np.abs(THRESHOLDS[best] - 0.5).argmin()]
     return round(float(THRESHOLDS[nearest]), 2)
 

@@ -107,6 +107,7 @@ def finalist_record(
         history=outcome.history,
         chosen_because=member.chosen_because,
         training=member.training,
+        notes=outcome.notes,
     )
 
 

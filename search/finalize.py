@@ -258,6 +258,9 @@ def print_ensemble(paths: StudyPaths, ensemble: Ensemble, console: Console) -> N
         table.add_row(f"[bold]{name}[/bold]", *cells)
     console.print(table)
     console.print(difference_line(ensemble, key), highlight=False)
+    for finalist in finalists:
+        for note in finalist.notes:
+            console.print(f"finalist {finalist.finalist_id}: {note}", markup=False)
     if ensemble.leaks.get("copies"):
         console.print(
             f"{ensemble.leaks['copies']} test images are copies of train or validation"

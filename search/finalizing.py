@@ -118,7 +118,7 @@ class Finalizing:
             raise all_failed(failed)
         validation = self.predict(self.orders(library), "validation")
         judge = self.judge("validation")
-        choices = choose_blend(judge, validation, self.study.metric)
+        choices = choose_blend(judge, validation)
         choices = self.with_tta(choices, library)
         choices = self.with_student(choices, library, validation, outcomes)
         choices = self.with_refit(choices, library)
@@ -199,7 +199,8 @@ class Finalizing:
     def judge(self, split: str) -> Judge:
         """Return what scores blends on a split; opens its targets."""
         targets = self.data.open(split, self.study.task)[1]
-        return Judge(self.study.task, targets, self.data.coarse_of_classes())
+        coarse = self.data.coarse_of_classes()
+        return Judge(self.study.task, targets, coarse, self.study.metric)
 
     def with_tta(self, choices: Choices, library: dict[str, Member]) -> Choices:
         """Calibrate the chosen blends on augmented predictions, where asked."""

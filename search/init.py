@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from search.datasets.folders import meaning_of
 from search.datasets.inspection import (
     Look,
     Problem,
@@ -19,6 +18,7 @@ from search.datasets.inspection import (
     troubled_files,
 )
 from search.datasets.layouts import Layout, find_layout
+from search.datasets.mask_values import meaning_of
 from search.datasets.sources import SPLITS, Say, ignore
 from search.devices import gpus
 from search.errors import InputError

@@ -4,10 +4,14 @@ Every metric is a function of sums over images, so a resample is a vector of how
 each image was drawn, and one matrix product scores all resamples. Two models are scored
 on the same resamples: their difference is far more certain than either score.
 
-Sources: Efron & Tibshirani 1993 (percentile intervals); McNemar 1947, exact form.
+A calibration error is a sum of absolute values: chance makes it larger, and resampling
+does so once more. Its interval is reflected at the score, which takes that off again.
+
+Sources: Efron & Tibshirani 1993 (percentile intervals); Davison & Hinkley 1997 (basic,
+here reflected, ones); McNemar 1947, exact form.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +24,10 @@ Array = NDArray[Any]
 
 RESAMPLES = 2000
 LEVEL = 0.95
+# Metrics whose resamples lie above the score, by chance alone.
+REFLECTED = ("ece",)
+# Of fewer images resamples say little: most of them hold the same ones.
+FEWEST_IMAGES = 10
 # Counts held at a time: 64 MB as float64.
 BATCH_VALUES = 1 << 23
 
@@ -97,36 +105,68 @@ def interval(values: Array) -> list[float] | None:
     return [float(low), float(high)]
 
 
+def reflected(bounds: list[float] | None, value: float) -> list[float] | None:
+    """Return the basic interval: the percentile one reflected at the value."""
+    return None if bounds is None else [2 * value - bounds[1], 2 * value - bounds[0]]
+
+
+def above_zero(bounds: list[float] | None) -> list[float] | None:
+    """Return the part of an interval that is not negative; None where none is."""
+    if bounds is None or bounds[1] <= 0:
+        return None
+    return [max(0.0, bounds[0]), bounds[1]]
+
+
 def intervals(
-    ensemble: Columns, single: Columns, resamples: int = RESAMPLES, seed: int = 0
+    ensemble: Columns,
+    single: Columns,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    mirrored: Collection[str] = REFLECTED,
+    fewest: int = FEWEST_IMAGES,
 ) -> dict[str, Any]:
     """Return the intervals of both models and of their difference, metric by metric.
 
+    Args:
+        mirrored: metrics, none of them negative, with reflected intervals.
+        fewest: with fewer images no interval is given.
+
     Returns:
-        {"level", "resamples", "ensemble": {metric: [low, high]}, "best_single": {…},
-        "difference": {metric: {"value", "interval"}}}; ensemble minus best single.
+        {"level", "resamples", "seed", "mirrored", "fewest", "ensemble": {metric:
+        [low, high] or None}, "best_single": {…}, "difference": {metric: {"value",
+        "interval"}}}; ensemble minus best single.
     """
     values = resampled_values(
         {"ensemble": ensemble, "best_single": single}, resamples, seed
     )
     points = {"ensemble": point(ensemble), "best_single": point(single)}
-    difference = {
-        name: {
-            "value": finite((points["ensemble"][name] or 0.0) - (value or 0.0)),
-            "interval": interval(
-                values["ensemble"][name] - values["best_single"][name]
-            ),
-        }
-        for name, value in points["best_single"].items()
-    }
+    is_enough = len(next(iter(single.values())).size) >= fewest
+
+    def bounds_of(name: str, drawn: Array, value: float | None) -> list[float] | None:
+        found = interval(drawn) if is_enough else None
+        return reflected(found, value or 0.0) if name in mirrored else found
+
+    difference = {}
+    for name, value in points["best_single"].items():
+        gain = finite((points["ensemble"][name] or 0.0) - (value or 0.0))
+        drawn = values["ensemble"][name] - values["best_single"][name]
+        difference[name] = {"value": gain, "interval": bounds_of(name, drawn, gain)}
     bounds = {
-        model: {name: interval(drawn) for name, drawn in metrics.items()}
+        model: {
+            name: bounds_of(name, drawn, points[model][name])
+            for name, drawn in metrics.items()
+        }
         for model, metrics in values.items()
     }
+    for metrics in bounds.values():
+        metrics |= {k: above_zero(v) for k, v in metrics.items() if k in mirrored}
     return {
         "level": LEVEL,
         "resamples": resamples,
         "seed": seed,
+        "mirrored": list(mirrored),
+        "fewest": fewest,
         **bounds,
         "difference": difference,
     }

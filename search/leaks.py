@@ -1,10 +1,10 @@
 """Test images that were trained on: exact copies by hash, near copies by looks.
 
 Exact copies are found before anything is trained, from hashes that were made when the
-data was prepared. In a user's own images they are a mistake and are refused. Published
-sets have them and are scored whole by everyone (CIFAR-100: 10 of 10,000 test images are
-copies of ours to train or choose by), so there they are counted, and the test is also
-scored without them.
+data was prepared; images of one colour do not count. In a user's own images they are a
+mistake and are refused. Published sets have them and are scored whole by everyone
+(CIFAR-100: 10 of 10,000 test images are copies of ours to train or choose by), so there
+they are counted, and the test is also scored without them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets import PreparedDataset
+from search.datasets.copies import is_one_colour
 from search.datasets.prepared import digests_of
 from search.datasets.tfds_classification import PREFIX
 from search.errors import InputError
@@ -32,6 +33,19 @@ BATCH = 512
 
 
 def copied_test_images(data: PreparedDataset) -> dict[int, tuple[str, int]]:
+    """Return test row -> (split, row) of a copy.
+
+    Images of one colour, black tiles say, are equal and yet no copies.
+    """
+    images = {split: data.open(split, data.task)[0] for split in SEEN_SPLITS}
+    return {
+        row: (split, other)
+        for row, (split, other) in equal_test_images(data).items()
+        if not is_one_colour(images[split][other])
+    }
+
+
+def equal_test_images(data: PreparedDataset) -> dict[int, tuple[str, int]]:
     """Return test row -> (split, row) of an image with the same pixels.
 
     Opens no images, only their hashes from the preparation.
@@ -60,9 +74,12 @@ def refuse_copies(data: PreparedDataset) -> list[int]:
         for row, (split, other) in list(copies.items())[:NAMED]
     ]
     more = f" and {len(copies) - NAMED} more" if len(copies) > NAMED else ""
+    plain = len(equal_test_images(data)) - len(copies)
+    beside = f"; {plain} more of one colour are not counted" if plain else ""
     raise InputError(
         "test images that are not also trained on or chosen by",
-        f"{len(copies)} with the same pixels as another ({'; '.join(pairs)}{more})",
+        f"{len(copies)} with the same pixels as another ({'; '.join(pairs)}{more})"
+        f"{beside}",
         "Remove one of each pair and search again (a study that was begun needs another"
         " --name): a score on images that were trained on says nothing",
     )

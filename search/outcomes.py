@@ -38,7 +38,8 @@ def ended_trial(trial: Trial, outcome: Outcome, study: Study) -> Trial:
         else outcome.message,
         failure=NOT_FINITE if no_score else failure,
         history=history,
-        notes=[*trial.notes, *outcome.notes][-MOST_NOTES:],
+        # What an earlier rung has said of a checkpoint is said once.
+        notes=list(dict.fromkeys([*trial.notes, *outcome.notes]))[-MOST_NOTES:],
     )
 
 

@@ -79,6 +79,7 @@ class Finalist:
         test: the same; empty until every choice is made.
         chosen_because: why this configuration was taken.
         training: how far its trial was continued, or that it began anew.
+        notes: what went wrong on the way and was mended, as of trials.
     """
 
     finalist_id: str
@@ -94,6 +95,7 @@ class Finalist:
     history: History
     chosen_because: str
     training: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

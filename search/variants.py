@@ -166,6 +166,29 @@ def base_values(
     return origin, completed(space, known[origin].values)
 
 
+def seeds_for(
+    base: str,
+    count: int,
+    trials: Sequence[Trial],
+    finalists: Sequence[Finalist],
+    study: Study,
+) -> list[int]:
+    """Return the seeds to compare with: from the study's on, none that chose `base`.
+
+    A trial is taken for its score. The training that won is the luckiest of many: as a
+    replicate it would speak for its trial.
+
+    Args:
+        base: `default` or a trial id.
+    """
+    first = study.seed
+    if base != "default":
+        used = [trial.seed for trial in trials if trial.trial_id == base]
+        used += [item.seed for item in finalists if item.trial_id == base]
+        first = max([study.seed, *used]) + 1
+    return list(range(first, first + count))
+
+
 def differing(space: Any, current: Values, target: Values) -> list[str]:
     """Return the knobs to set on the way from `current` to `target`.
 

@@ -114,12 +114,15 @@ def check_comparison(found: Verification, name: str, record: Comparison) -> None
         best = best_of_run(run.state, run.history, record.objective, record.direction)
         score = None if best is None else run.history[record.objective][best - 1]
         found.compare(kind, f"{name}, {run.run_id}: score", run.score, score)
-    differences = differences_of(record.runs, list(record.values))
+    objective, images = record.objective, record.images
+    differences = differences_of(record.runs, list(record.values), objective, images)
     for before, now in zip(record.differences, differences, strict=False):
         for part in ("mean", "low", "high", "by_seed"):
             what = f"{name}, {before.value}: {part} of the difference"
             found.compare(kind, what, getattr(before, part), getattr(now, part))
-    verdicts = verdicts_of(differences, record.objective, record.direction)
+    verdicts = verdicts_of(
+        record.runs, differences, objective, record.direction, images
+    )
     found.compare(kind, f"{name}: verdicts", record.verdicts, verdicts)
 
 

@@ -34,6 +34,7 @@ def check_predictions(
             records.study.task,
             data.open(split, records.study.task)[1],
             data.coarse_of_classes(),
+            records.study.metric,
         )
         for split in ("validation", "test")
     }
@@ -89,12 +90,17 @@ def check_blends(
         compare_metrics(found, KIND, f"{name}, {split}", recorded, metrics)
         columns[name] = judge.columns(predictions, blend)
     if split == "test" and ensemble.intervals:
-        again = intervals(columns["ensemble"], columns["best_single"])
+        stored_ones = ensemble.intervals
+        again = intervals(
+            columns["ensemble"],
+            columns["best_single"],
+            mirrored=stored_ones.get("mirrored", ()),  # earlier versions: none
+            fewest=stored_ones.get("fewest", 1),
+        )
         for name in blends:
             compare_metrics(
-                found, "intervals", f"{name}, interval", ensemble.intervals[name],
-                again[name],
-            )  # fmt: skip
+                found, "intervals", f"{name}, interval", stored_ones[name], again[name]
+            )
 
 
 def stored(

@@ -13,6 +13,7 @@ from test_training import order as full_order
 
 from search import training
 from search.accumulation import (
+    IN_HALVES,
     accumulate,
     lasting_variables,
     part_slices,
@@ -137,6 +138,9 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
     assert "64 in two halves" in outcome.notes[0]
     more = run_order(order(data, tmp_path, epochs=3), ignore, never)
     assert tried[3:] == [(2, 2)]  # it is remembered
+    assert IN_HALVES in outcome.notes[0] and IN_HALVES in more.notes[0]
+    again = run_order(order(data, tmp_path, epochs=3), ignore, never)
+    assert again.notes == more.notes  # also where nothing is left to train
     assert len(more.history["loss"]) == 3
     rates = more.history["learning_rate"]
     straight = tmp_path / "straight"

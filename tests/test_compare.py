@@ -11,7 +11,6 @@ import pytest
 
 from search.ablation import kept, make_path
 from search.cli import run
-from search.compare import file_of
 from search.comparisons import (
     Comparison,
     Run,
@@ -21,7 +20,7 @@ from search.comparisons import (
     read_path,
 )
 from search.errors import InputError
-from search.files import read_json, write_json
+from search.files import read_json
 from search.orders import Outcome
 from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
@@ -84,7 +83,7 @@ def test_a_failed_seed_is_left_out_of_both_sides_of_its_pair() -> None:
         Run(f"{value}{seed}", value, seed, {}, score=score)  # as `ended_run` scores
         for (value, seed), score in scores.items()
     ]
-    (found,) = differences_of(runs, ["a", "b"])
+    (found,) = differences_of(runs, ["a", "b"], "val_accuracy", 100)
     assert found.by_seed == [pytest.approx(0.2)]
 
 
@@ -171,24 +170,6 @@ def test_what_a_training_reached_before_it_failed_is_no_result() -> None:
     assert (cut.score, cut.best_epoch, cut.epochs) == (None, None, 2)
 
 
-def test_another_comparison_of_the_same_knob_does_not_replace_the_first(
-    tmp_path: Path,
-) -> None:
-    paths = study_paths("toy", tmp_path, tmp_path)
-    labels: Values = {"relu": "relu", "silu": "silu"}
-    first = file_of(paths, "activation", "default", labels, [0, 1])
-    assert first.name == "activation-from-default.json"
-    kept = {"base": "default", "objective": "val_accuracy", "direction": "max"}
-    rest = {"runs": [], "differences": [], "verdicts": [], "about": {}}
-    record = {"knob": "activation", "values": labels, "seeds": [0, 1], **kept, **rest}
-    write_json(first, record)
-    assert file_of(paths, "activation", "default", labels, [0, 1]) == first
-    other = file_of(paths, "activation", "default", {**labels, "gelu": "gelu"}, [0, 1])
-    fewer = file_of(paths, "activation", "default", labels, [0])
-    assert len({first, other, fewer}) == 3
-    assert other.match("activation-from-*.json") and fewer.match("*-from-*.json")
-
-
 def test_values_that_look_alike_stay_apart(space: Any) -> None:
     close = compared_values(space, "learning_rate", [0.001, 0.0012341, 0.0012342])
     assert list(close.values()) == [0.001, 0.0012341, 0.0012342]
@@ -221,6 +202,9 @@ def test_only_the_varied_knob_differs_and_seeds_are_shared(compared: Path) -> No
     assert len({run.score for run in record.runs}) > 1
     assert len(record.differences[0].by_seed) == 2
     assert record.about["environment"]["packages"]["keras"]
+    assert (record.images, record.seeds) == (1000, [0, 1])
+    logs = [paths.logs / "comparisons" / f"{run.run_id}-" for run in record.runs]
+    assert all(len(list(log.parent.glob(f"{log.name}*"))) == 1 for log in logs)
     assert not paths.trials.exists()
     assert not paths.test_ledger.exists()
 
@@ -274,6 +258,7 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     command = ["compare", "shapes-convnet", "--path", "--seeds", "1", "--workers", "0"]
     assert run([*command, *where]) == 0
     path = read_path(paths.comparisons / "path-to-0000.json")
+    assert path.seeds == [1]  # 0 is the training that was chosen
     assert {step.knob for step in path.steps} == {None, "activation", "label_smoothing"}
     assert path.steps[-1].values == values
     about = paths.study.read_bytes()
@@ -298,6 +283,43 @@ def test_the_path_to_a_trial_is_recorded(compared: Path) -> None:
     tried = 1 + sum(len(step.candidates) for step in path.steps)
     told = (paths.folder / "report.md").read_text()
     assert f"**{tried}** (1 seed)" in told and "Which configuration" not in told
+
+
+BROKEN = """
+import keras
+
+from hypermodels import blocks, optimizers
+from hypermodels.image_hypermodel import ImageHyperModel, Network
+
+
+class Broken(ImageHyperModel):
+    task = "classification"
+    objective = "val_accuracy"
+
+    def draw(self, hp):
+        hp.Int("depth", 1, 6, default=2)
+        hp.Fixed("augmentation", "none")
+        self.draw_batch_size(hp, 32, 64)
+        optimizers.draw_optimizer(hp, ["adamw"], 1e-3, sgd_learning_rate=0.1)
+
+    def network(self, values, images):
+        x = keras.layers.GlobalAveragePooling2D()(images)
+        x = keras.layers.Rescaling(float("nan"))(x)
+        return Network(blocks.class_probabilities(x, self.num_classes))
+"""
+
+
+def test_a_path_without_any_score_is_an_error_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_network.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    own = ["--dataset", "shapes", "--hypermodel", "broken_network:Broken"]
+    small = ["--epochs", "1", "--limit-train", "64", "--seeds", "1", "--workers", "0"]
+    path = ["--path", "--from", "default", "--start", "depth=3"]
+    assert run(["compare", *own, "--name", "own", *path, *small]) == 1
+    assert "no step of the path has a score" in capsys.readouterr().err
+    assert not list((tmp_path / "results").glob("own/comparisons/*"))
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def test_images_and_masks_are_a_segmentation_set(cells: Path) -> None:
 
 
 def test_255_is_void_where_masks_hold_other_values(cells: Path) -> None:
-    add_pair(cells, "c0", masks_with([0, 7, 255]))
+    for number in range(9):  # c9 keeps 0 and 255
+        add_pair(cells, f"c{number}", masks_with([0, 7, 255]))
     lines: list[str] = []
     prepared = prepare(str(cells), task=None, say=lines.append)
     found = [set(np.unique(opened(prepared, split)[1])) for split in prepared.sizes]
@@ -276,6 +277,30 @@ def test_masks_without_foreground_are_refused(tmp_path: Path) -> None:
         add_pair(tmp_path / "own", f"c{number}", masks_with([0]))
     with pytest.raises(InputError, match="foreground"):
         prepare(str(tmp_path / "own"), task=None)
+
+
+def test_one_mask_with_soft_edges_does_not_make_255_void_in_all(cells: Path) -> None:
+    grey = np.repeat(np.array([0, 60, 120, 140, 170, 200, 230, 255], np.uint8), 48)
+    add_pair(cells, "c7", grey.reshape(16, 24))
+    with pytest.raises(InputError, match=r"grey in .*masks/c7\.png.*Threshold the"):
+        prepare(str(cells), task=None)
+    add_pair(cells, "c2", grey.reshape(16, 24))
+    with pytest.raises(InputError, match=r"masks/c2\.png and 1 other.*class indices"):
+        prepare(str(cells), task=None)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_of_masks_without_foreground_is_refused(
+    tmp_path: Path, split: str
+) -> None:
+    for name in ("train", "validation", "test"):
+        stripes = [0, 255] if name == split else [0, 1, 255]
+        mask = masks_with(np.repeat(stripes, 8).tolist())
+        for number in range(4):
+            add_pair(tmp_path / "own" / name, f"{number}", mask)
+    for _ in range(2):  # the second finds it in the cache
+        with pytest.raises(InputError, match=rf"foreground in .* {split} .*none in 4"):
+            prepare(str(tmp_path / "own"), task=None, image_size=16)
 
 
 def test_two_images_of_one_name_are_refused(cells: Path) -> None:

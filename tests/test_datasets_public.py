@@ -15,6 +15,7 @@ from PIL import Image
 
 from search.datasets import PreparedDataset, prepare, voc2012_archive
 from search.datasets.network import why_no_host_answers
+from search.datasets.splits import cut
 from search.datasets.tfds_classification import (
     find_version,
     run_reader,
@@ -132,23 +133,55 @@ def test_tfds_sets_are_found_by_their_highest_version(
     assert tfds_root(tmp_path) == tmp_path / "wins"
 
 
+def different(count: int) -> np.ndarray:
+    """Images of which no two are equal."""
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
+
+
 def test_splits_that_tfds_lacks_are_cut_from_train() -> None:
     labels = np.tile(np.arange(4, dtype=np.int32), 30)
-    parts = splits_of({"train": [0, 120]}, labels, seed=0)
+    images = different(120)
+    parts = splits_of({"train": [0, 120]}, images, labels, seed=0)
     assert {name: len(rows) for name, rows in parts.items()} == {
         "train": 92,
         "validation": 12,
         "test": 16,
     }
-    official = splits_of({"train": [0, 100], "test": [100, 120]}, labels, seed=0)
+    bounds = {"train": [0, 100], "test": [100, 120]}
+    official = splits_of(bounds, images, labels, seed=0)
     assert official["test"].tolist() == list(range(100, 120))
     assert len(np.intersect1d(official["train"], official["validation"])) == 0
 
 
 def test_an_official_test_split_without_labels_is_not_used() -> None:
     labels = np.array([0, 1] * 20 + [-1] * 5, np.int32)
-    parts = splits_of({"train": [0, 40], "test": [40, 45]}, labels, seed=0)
+    bounds = {"train": [0, 40], "test": [40, 45]}
+    parts = splits_of(bounds, different(45), labels, seed=0)
     assert parts["test"].max() < 40
+
+
+def test_a_cut_of_a_tfds_set_keeps_copies_on_one_side() -> None:
+    labels = np.tile(np.arange(4, dtype=np.int32), 30)
+    images = different(120)
+    without = splits_of({"train": [0, 120]}, images, labels, seed=0)
+    plain = cut(labels, {"validation": 0.1, "test": 0.15}, 0)
+    assert all((without[name] == rows).all() for name, rows in plain.items())
+    images[80:] = images[:40]  # of the same classes
+    parts = splits_of({"train": [0, 120]}, images, labels, seed=0)
+    owners = {row: name for name, rows in parts.items() for row in rows}
+    assert len(owners) == 120
+    assert all(owners[row] == owners[row + 80] for row in range(40))
+
+
+def test_beside_an_official_test_split_validation_is_cut_as_it_always_was() -> None:
+    """Studies of CIFAR-100, whose training images hold copies, depend on it."""
+    labels = np.tile(np.arange(4, dtype=np.int32), 30)
+    images = different(120)
+    images[60:100] = images[:40]
+    bounds = {"train": [0, 100], "test": [100, 120]}
+    parts = splits_of(bounds, images, labels, seed=0)
+    plain = cut(labels[:100], {"validation": 0.1}, 0)
+    assert all((parts[name] == rows).all() for name, rows in plain.items())
 
 
 def test_a_tfds_name_that_does_not_exist_is_told(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from search.checkpoints import BEST
+from search.accumulation import IN_HALVES
+from search.checkpoints import BEST, LAST, read_standing, save_checkpoint
 from search.errors import InputError
 from search.failures import NOT_FINITE, OUT_OF_MEMORY
-from search.finalize import finalize
+from search.finalize import finalize, print_ensemble
 from search.finalizing import Finalizing
 from search.orders import Order, Outcome
 from search.paths import StudyPaths
@@ -85,6 +87,25 @@ def test_without_a_number_the_finalists_are_those_of_the_last_look(
         *record.members,
         record.best_single.member,
     )
+
+
+def test_a_finalist_in_half_batches_says_so(paths: StudyPaths) -> None:
+    """Its checkpoint remembers it, where nothing is left to train."""
+    halved = StudyPaths(paths.results_dir, paths.logs_dir, "halved")
+    (trial,) = search(replace(STUDY, name="halved"), halved, workers=0)
+    for name in (BEST, LAST):
+        file = halved.trial(trial.trial_id) / name
+        standing = read_standing(file)
+        assert standing is not None
+        with np.load(file) as opened:
+            values = [opened[key] for key in sorted(set(opened) - {"state"})]
+        save_checkpoint(file, values, replace(standing, parts=2))
+    record = finalize(halved, workers=0)
+    (finalist,) = read_records(halved.finalists, Finalist)
+    assert [IN_HALVES in note for note in finalist.notes] == [True]
+    console = Console(width=200, record=True)
+    print_ensemble(halved, record, console)
+    assert f"finalist {finalist.finalist_id}: out of" in console.export_text()
 
 
 def test_finalists_that_fail_leave_the_checkpoints_of_the_search(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from search.calibration import BINS, confidence_gaps
 from search.columns import classification_columns, count_pixels, overlap_columns
 from search.evaluation import evaluate
 from search.intervals import Column, interval, intervals, mcnemar, point
@@ -78,6 +79,60 @@ def test_the_point_is_what_evaluate_says():
 
 def test_what_cannot_be_measured_has_no_interval():
     assert interval(np.array([0.1, np.nan])) is None
+
+
+def calibrated(rng, images, shift):
+    """A classifier whose probability of being right is `shift` below its confidence."""
+    confidence = rng.beta(5, 2, images)
+    right = rng.random(images) < np.clip(confidence - shift, 0, 1)
+    bins, gaps = confidence_gaps(confidence, right)
+    spread = np.zeros((images, BINS))
+    spread[np.arange(images), bins] = gaps
+    return {"ece": Column(spread, np.ones(images))}
+
+
+def test_the_interval_of_a_calibration_error_is_not_above_it():
+    rng = np.random.default_rng(0)
+    truth = point(calibrated(rng, 500_000, 0.03))["ece"]
+    held = above = 0
+    for seed in range(60):
+        columns = calibrated(rng, 1000, 0.03)
+        low, high = intervals(columns, columns, 400, seed)["ensemble"]["ece"]
+        held += low <= truth <= high
+        old = intervals(columns, columns, 400, seed, mirrored=())
+        above += truth < old["ensemble"]["ece"][0]
+        assert low >= 0
+    assert held >= 48
+    assert above >= 40  # by percentiles: higher than what it is to hold
+
+
+def test_the_difference_of_calibration_errors_is_reflected_too():
+    rng = np.random.default_rng(1)
+    first, second = calibrated(rng, 400, 0.0), calibrated(rng, 400, 0.1)
+    new = intervals(first, second)["difference"]["ece"]
+    old = intervals(first, second, mirrored=())["difference"]["ece"]
+    low, high = old["interval"]
+    assert new["value"] == old["value"]
+    mirrored = [2 * new["value"] - high, 2 * new["value"] - low]
+    assert new["interval"] == pytest.approx(mirrored)
+
+
+def test_a_calibration_error_of_nothing_but_chance_has_no_interval():
+    """Reflected, all of it lies below zero: [0, 0] would be certain of it."""
+    parts = np.zeros((12, BINS))
+    parts[:, 0] = [0.5, -0.5] * 6
+    columns = {"ece": Column(parts, np.ones(12))}
+    assert point(columns)["ece"] == 0.0
+    assert intervals(columns, columns)["ensemble"]["ece"] is None
+
+
+def test_a_handful_of_images_has_no_interval():
+    found = intervals(hits([True] * 9), hits([True] * 8 + [False]))
+    assert found["ensemble"]["accuracy"] is None
+    assert found["difference"]["accuracy"]["interval"] is None
+    assert found["difference"]["accuracy"]["value"] == pytest.approx(1 / 9)
+    enough = intervals(hits([True] * 10), hits([True] * 9 + [False]))
+    assert enough["best_single"]["accuracy"] is not None
 
 
 def test_mcnemar_is_the_exact_binomial_test():

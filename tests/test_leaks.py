@@ -98,6 +98,37 @@ def test_copies_are_not_moved_between_splits_that_were_given(flowers):
     assert data.sizes["test"] == 12 and len(copied_test_images(data)) == 1
 
 
+def paint_black(flowers, *places):
+    for place in places:
+        Image.new("RGB", (24, 24)).save(flowers / place)
+
+
+def test_images_of_one_colour_are_no_copies(flowers):
+    """Black tiles are equal, and there would be no way on."""
+    paint_black(flowers, "train/rose/train0.png", "test/tulip/test1.png")
+    data = prepare(str(flowers), task="classification")
+    assert refuse_copies(data) == []
+    leak(flowers)
+    shutil.copy(flowers / "train/rose/train1.png", flowers / "test/rose/test2.png")
+    data = prepare(str(flowers), task="classification")
+    with pytest.raises(InputError, match=r"1 with the same .*1 more of one colour"):
+        refuse_copies(data)
+
+
+def test_a_cut_by_seed_spreads_images_of_one_colour(flowers):
+    pictures = flowers / "train"
+    for name in ("rose", "tulip"):
+        for number in range(40):
+            Image.new("RGB", (24, 24)).save(pictures / name / f"black{number}.png")
+    data = prepare(str(pictures), task="classification")
+    black = {
+        split: sum("black" in name for name in data.names(split))
+        for split in data.sizes
+    }
+    assert sum(black.values()) == 80 and min(black.values()) >= 5
+    assert refuse_copies(data) == []
+
+
 def test_copies_in_published_splits_are_counted(flowers):
     leak(flowers)
     data = prepare(str(flowers), task="classification")

@@ -53,7 +53,7 @@ def prepare(
 
     Raises:
         InputError: there is no such data set, it is not for this task, a file cannot
-            be read, or it cannot be fetched.
+            be read, it cannot be fetched, or its masks teach or judge nothing.
     """
     request = Request(dataset, task, data_dir, image_size, seed, skip_unreadable, say)
     source = find_source(request)
@@ -66,6 +66,7 @@ def prepare(
     chosen = task or source.tasks[0]
     folder = folder_of(source, chosen)
     prepared = find_prepared(folder) or prepare_once(source, chosen, folder, request)
+    check_foreground(prepared)
     return dataclasses.replace(prepared, name=dataset)
 
 
@@ -80,6 +81,24 @@ def prepare_once(
             request.say(f"Preparing {request.dataset} in {folder}")
             write_prepared(source, task, folder, request.dataset)
     return prepared or open_prepared(folder)
+
+
+def check_foreground(prepared: PreparedDataset) -> None:
+    """Raise InputError where the masks of a split to learn or choose by are empty.
+
+    Dice of nothing found where nothing is there is 1: such a search finds nothing.
+    """
+    if prepared.task != "segmentation":
+        return
+    for split in ("train", "validation"):
+        _, foreground, void = prepared.class_counts[split]
+        if not foreground:
+            raise InputError(
+                f"foreground in the masks of the {split} split of {prepared.name}",
+                f"none in {prepared.sizes[split]} masks, {void:,} pixels of them void",
+                "Add masks with foreground there, or cut other splits with --seed;"
+                " where 255 is meant as foreground, save all masks as 0 and 255",
+            )
 
 
 def find_source(request: Request) -> Source:

@@ -7,25 +7,26 @@ shares: 15 % each for validation and test. Copies of an image are not cut apart.
 
 Masks are grey, palette or 1-bit: 0 is background. Where all masks of the folder
 together hold only 0 and 255, 255 is foreground; otherwise 255 is void and any other
-value is foreground.
+value is foreground. Soft edges beside 255, which would make it void, are refused.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.copies import first_of_copies
 from search.datasets.layouts import Layout, find_layout
+from search.datasets.mask_values import has_soft_edges, meaning_of, table_of
 from search.datasets.originals import Originals
-from search.datasets.prepared import digests_of
 from search.datasets.sources import (
-    BACKGROUND,
     FOREGROUND,
     MASK_CLASSES,
     SPLITS,
-    VOID,
     Contents,
+    ImageFile,
     Request,
     Say,
     Source,
@@ -87,19 +88,17 @@ def splits_of(
     labels = np.array(layout.labels or [0] * len(layout.files), np.int32)
     first = np.arange(len(train))
     if pool is not None and missing:
-        first = first_of_copies(pool, train)
+        first = first_of_read_copies(pool, train)
     fractions = dict.fromkeys(missing, CUT_FRACTION)
     parts = cut_with_copies(labels[train], first, fractions, seed)
     return rows | {name: train[part] for name, part in parts.items()}
 
 
-def first_of_copies(pool: "Pool", rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return (n,) where in `rows` the first image with the pixels of each one is."""
+def first_of_read_copies(pool: "Pool", rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return (n,) `first_of_copies`; what could not be read is no copy."""
     where = np.arange(len(rows))
     read = np.flatnonzero(pool.is_read[rows])
-    digests = digests_of(pool.images[row] for row in rows[read])
-    _, first, group = np.unique(digests, axis=0, return_index=True, return_inverse=True)
-    where[read] = read[first[group.reshape(-1)]]
+    where[read] = read[first_of_copies(pool.images, rows[read])]
     return where
 
 
@@ -116,7 +115,8 @@ def load_folder(layout: Layout, edge: int, scratch: Path, request: Request) -> C
     if pool.masks is None:
         check_training(labels[splits["train"]], layout)
     else:
-        originals = Originals(pool.originals, translate_masks(pool, request.say))
+        table = translate_masks(pool, layout.files, request.say)
+        originals = Originals(pool.originals, table)
     return Contents(
         images=pool.images,
         targets={"labels": labels} if pool.masks is None else {"masks": pool.masks},
@@ -140,33 +140,28 @@ def check_training(labels: NDArray[np.int32], layout: Layout) -> None:
             )
 
 
-def meaning_of(values: set[int]) -> str:
-    """Say how the values that masks hold are read."""
-    if values <= {0, 255}:
-        return "Masks hold 0 and 255 only: 255 is foreground"
-    if 255 in values:
-        return "Masks hold more values than 0 and 255: 255 is void, others foreground"
-    return "Masks hold 0 and other values, which are foreground"
-
-
-def translate_masks(pool: "Pool", say: Say) -> NDArray[np.uint8]:
+def translate_masks(
+    pool: "Pool", files: Sequence[ImageFile], say: Say
+) -> NDArray[np.uint8]:
     """Turn the stored values into background, foreground and void, in place.
+
+    Args:
+        files: of the rows of the pool.
 
     Returns:
         (256,) stored value -> mask value.
 
     Raises:
-        InputError: there is no foreground in any mask.
+        InputError: there is no foreground in any mask, or soft edges would make it
+            void.
     """
     from search.datasets.pools import translate
 
     assert pool.masks is not None
-    found = {int(value) for value in np.flatnonzero(pool.values)}
+    found = {int(value) for value in np.flatnonzero(pool.values.any(axis=0))}
     say(meaning_of(found))
-    is_black_and_white = found <= {0, 255}
-    table = np.full(256, FOREGROUND, np.uint8)
-    table[0] = BACKGROUND
-    table[255] = FOREGROUND if is_black_and_white else VOID
+    refuse_soft_edges(pool.values, files)
+    table = table_of(found)
     if not any(table[value] == FOREGROUND for value in found):
         raise InputError(
             "masks with foreground (not 0)",
@@ -175,3 +170,25 @@ def translate_masks(pool: "Pool", say: Say) -> NDArray[np.uint8]:
         )
     translate(pool.masks, table)
     return table
+
+
+def refuse_soft_edges(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> None:
+    """Raise InputError where the greys of a mask make 255 void in all of them.
+
+    Args:
+        values: (n, 256) which values each mask holds.
+    """
+    soft = [
+        file.mask_path
+        for file, held in zip(files, values, strict=True)
+        if has_soft_edges(np.flatnonzero(held).tolist())
+    ]
+    if soft:
+        more = f" and {counted(len(soft) - 1, 'other')}" if len(soft) > 1 else ""
+        raise InputError(
+            "masks with hard edges where 255 is void",
+            f"255 beside shades of grey in {soft[0]}{more}, which would make 255 void"
+            " in every mask",
+            "Threshold the masks to 0 and 255, or save class indices: 0 background,"
+            " small numbers foreground",
+        )

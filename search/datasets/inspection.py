@@ -12,6 +12,7 @@ from PIL import Image
 
 from search.datasets.images import read_image, read_mask, resize_image
 from search.datasets.layouts import Layout
+from search.datasets.mask_values import has_soft_edges, is_black_and_white
 from search.datasets.pools import check_same_size, run_all
 from search.datasets.sources import ImageFile, Say
 
@@ -21,9 +22,6 @@ THUMBNAIL = 16
 SAME_UP_TO = 2.0
 # Thumbnails with less contrast (standard deviation in grey levels) look alike anyway.
 PLAIN_BELOW = 8.0
-
-# Numbers of objects are small; so many values from there on are shades of a soft edge.
-LIGHT, SOFT_FROM = 128, 4
 
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".png": "PNG", ".gif": "GIF",
@@ -206,19 +204,16 @@ def few_and_many(layout: Layout, fewest: int, ratio: float) -> list[Problem]:
 def only_void(rows: Sequence[tuple[str, Look]]) -> list[str]:
     """Return masks whose 255 is read as void, as others hold other values."""
     held = frozenset[int]().union(*(found.mask_values for _, found in rows))
-    if held <= {0, 255}:
+    if is_black_and_white(held):
         return []
-    return [n for n, f in rows if 255 in f.mask_values and f.mask_values <= {0, 255}]
+    return [
+        n for n, f in rows if 255 in f.mask_values and is_black_and_white(f.mask_values)
+    ]
 
 
 def soft_masks(rows: Sequence[tuple[str, Look]]) -> list[str]:
     """Return masks with 255 and light greys: soft edges, whose inside becomes void."""
-    return [
-        name
-        for name, found in rows
-        if 255 in found.mask_values
-        and sum(LIGHT <= value < 255 for value in found.mask_values) >= SOFT_FROM
-    ]
+    return [name for name, found in rows if has_soft_edges(found.mask_values)]
 
 
 def troubled_files(

@@ -27,7 +27,7 @@ class Pool:
     Attributes:
         images: (n, edge, edge, 3) uint8; rows that could not be read are zero.
         masks: (n, edge, edge) uint8 with the stored values, or None.
-        values: (256,) which values occur in the masks at their full size.
+        values: (n, 256) which values occur in each mask at its full size.
         is_read: (n,) which rows are good.
         skipped: {"file", "reason"} of the others.
         originals: (n) the masks at their full size, None where there is none.
@@ -54,7 +54,7 @@ def read_pool(
     images = new_array(folder / "images.npy", (*shape, 3), np.uint8)
     has_masks = any(file.mask_path for file in files)
     masks = new_array(folder / "masks.npy", shape, np.uint8) if has_masks else None
-    values = np.zeros(256, bool)
+    values = np.zeros((len(files), 256), bool)
     originals: list[PackedMask | None] = [None] * len(files)
 
     def read(row: int) -> None:
@@ -63,7 +63,7 @@ def read_pool(
         if masks is not None and mask_path is not None:
             mask = read_mask(mask_path)
             check_same_size(image, mask, files[row])
-            values[mask] = True
+            values[row][mask] = True
             masks[row] = resize_mask(mask, edge, edge)
             originals[row] = PackedMask.of(mask)
         images[row] = resize_image(image, edge, edge)

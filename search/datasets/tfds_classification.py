@@ -2,7 +2,8 @@
 
 TensorFlow reads it once, in a process of its own (`tfds_reader`): the search itself
 then neither waits for TensorFlow to load nor holds a device. A split that the set
-lacks is cut from its `train`: 15 % for test, 10 % for validation.
+lacks is cut from its `train`: 15 % for test, 10 % for validation. Where a test split is
+cut, copies of an image stay on one side.
 """
 
 import json
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.copies import first_of_copies
 from search.datasets.sources import Contents, Request, Source
-from search.datasets.splits import cut
+from search.datasets.splits import cut_with_copies
 from search.errors import InputError
 from search.files import read_json
 from search.processes import module_command, module_environment
@@ -164,12 +166,15 @@ def contents_of(index: dict[str, Any], scratch: Path, seed: int) -> Contents:
         names=index["names"],
         class_names=index["class_names"],
         coarse_names=index["coarse_names"],
-        splits=splits_of(index["official"], labels, seed),
+        splits=splits_of(index["official"], images, labels, seed),
     )
 
 
 def splits_of(
-    official: dict[str, list[int]], labels: NDArray[np.int32], seed: int
+    official: dict[str, list[int]],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    seed: int,
 ) -> dict[str, NDArray[np.intp]]:
     """Return split -> rows: the official ones, the missing ones cut from `train`.
 
@@ -185,5 +190,9 @@ def splits_of(
         name: fraction for name, fraction in CUT_FRACTIONS.items() if name not in rows
     }
     train = rows["train"]
-    parts = cut(np.asarray(labels[train]), missing, seed)
+    # Not where only validation is cut: CIFAR-100's own training split holds copies, and
+    # studies on record have their validation images from a cut that ignores them.
+    keeps_copies = "test" in missing
+    first = first_of_copies(images, train) if keeps_copies else np.arange(len(train))
+    parts = cut_with_copies(np.asarray(labels[train]), first, missing, seed)
     return rows | {name: train[part] for name, part in parts.items()}

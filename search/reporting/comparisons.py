@@ -66,6 +66,11 @@ def comparison_blocks(
             f" {len(comparison.seeds)} seeds.",
         ),
         Pictures([comparison_picture(key, comparison)]),
+        *(
+            Text(f"{run.run_id}: {note}.", "note")
+            for run in comparison.runs
+            for note in run.notes
+        ),
     ]  # fmt: skip
     gallery = records.galleries.get(key)
     if gallery is not None:
