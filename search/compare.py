@@ -16,6 +16,7 @@ from search.ablation import make_path, most_epochs
 from search.batches import run_all
 from search.beginning import Beginning, begin
 from search.cluster.connection import RayOptions
+from search.comparison_checks import check_question, foretold, refuse_equal_ends
 from search.comparison_files import file_of, path_file_of
 from search.comparisons import (
     AblationPath,
@@ -29,7 +30,6 @@ from search.comparisons import (
 )
 from search.crew import Auto, settled_crew
 from search.environment import COMMAND, environment
-from search.errors import InputError
 from search.executors import Workers, make_executor
 from search.failures import raise_where_storage_failed
 from search.inputs import check_folders, described, only_driver
@@ -51,8 +51,6 @@ from search.variants import (
 )
 from search.wording import duration, shown
 
-MOST_SEEDS = 100
-
 
 @dataclass
 class Trainings:
@@ -66,7 +64,12 @@ class Trainings:
     paths: StudyPaths
     executor: Executor
     console: Console
+    have_gpus: bool
     names: dict[str, str] = field(default_factory=dict)
+
+    def foretold(self, epochs: int) -> str:
+        """Return about how long so many epochs take in all."""
+        return foretold(self.begun, epochs, self.executor.capacity, self.have_gpus)
 
     def run(self, runs: Sequence[Run], epochs: int) -> list[Run]:
         """Train every run to `epochs` epochs and return them with their scores."""
@@ -176,8 +179,7 @@ def compare(
         InputError: the input cannot be used; nothing has been trained then.
     """
     console = console or Console(stderr=True, quiet=True)
-    check_question(vary, path, seeds)
-    check_start(start, path)
+    check_question(vary, values, path, start, seeds)
     numbers = settled_crew(workers, trials_per_gpu, paths)
     crew = Workers(*numbers, worker_memory, cluster)
     begun = begin(study, paths, data_dir, console.print, crew.have_gpus(), crew.expect)
@@ -202,44 +204,12 @@ def compare(
             begun.record(paths)
         executor = make_executor(crew, paths.worker_logs, plainly(console))
         try:
-            trainings = Trainings(begun, paths, executor, console)
+            trainings = Trainings(begun, paths, executor, console, crew.have_gpus())
             if vary is None:
                 return ablate(trainings, first, (base, wanted), chosen)
             return vary_knob(trainings, vary, base, labels, variants, chosen)
         finally:
             executor.close()
-
-
-def check_question(vary: str | None, path: bool, seeds: int) -> None:
-    """Raise InputError where it is not clear what to compare."""
-    if (vary is None) == (not path):
-        raise InputError(
-            "either --vary KNOB or --path",
-            "both" if path else "neither",
-            "`vision-tuner space STUDY` lists the knobs",
-        )
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise InputError(
-            f"--seeds of 1 to {MOST_SEEDS}", seeds, "Choose another number"
-        )
-
-
-def check_start(start: Mapping[str, Value] | None, path: bool) -> None:
-    """Raise InputError where a start is given to what has none."""
-    if start and not path:
-        raise InputError("--path with --start", "no --path", "Add it")
-
-
-def refuse_equal_ends(
-    space: Any, start: tuple[str, Values], end: tuple[str, Values]
-) -> None:
-    """Raise InputError where there is no way to go."""
-    if not differing(space, start[1], end[1]):
-        raise InputError(
-            f"an end of the path unlike its start, the {start[0]}",
-            f"{end[0]}, which equals it",
-            "Pass --start KNOB=VALUE to begin with a plainer one, or --from TRIAL",
-        )
 
 
 def vary_knob(
@@ -260,6 +230,7 @@ def vary_knob(
     trainings.console.print(
         f"Comparing {knob} = {', '.join(labels)} from {base}: {len(runs)} trainings of"
         f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
+        + trainings.foretold(len(runs) * study.epochs)
     )
     runs = trainings.run(runs, study.epochs)
     objective, direction = study.objective, study.direction
@@ -307,7 +278,7 @@ def ablate(
     most = most_epochs(len(knobs), study.epochs) * len(seeds)
     trainings.console.print(
         f"Path from the {base} to {target}: at least {len(knobs)} knobs differ"
-        f" ({', '.join(knobs)}), about {most} epochs in all"
+        f" ({', '.join(knobs)}), about {most} epochs in all{trainings.foretold(most)}"
     )
     resolution = resolution_of(study.objective, begun.data.sizes["validation"])
     steps = make_path(
