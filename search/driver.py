@@ -58,7 +58,6 @@ class Driver:
         targets: order id -> epoch it trains to.
         roster: the trials.
         waiting: keras-tuner's trials that are asked for and not under way.
-        epoch_seconds: order id -> of its latest epoch; `latest_epoch`: of all.
         most_trials: that the oracle may ask for, where it counts them.
         infeasible: keras-tuner's trials that could not be trained.
         places: of the executor when they were last filled.
@@ -79,8 +78,6 @@ class Driver:
     targets: dict[str, int] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     waiting: list[Any] = field(default_factory=list)
-    epoch_seconds: dict[str, float] = field(default_factory=dict)
-    latest_epoch: float = 0.0
     is_over: bool = False
     most_trials: int | None = None
     infeasible: int = 0
@@ -147,8 +144,7 @@ class Driver:
 
     def heard(self, progress: Progress) -> None:
         """Pass on that an epoch ended; end the search where no other fits."""
-        self.epoch_seconds[progress.order_id] = progress.seconds
-        self.latest_epoch = progress.seconds
+        self.roster.pace.hear(progress)
         self.watcher.progress(progress)
         self.books.catch_up(self.trials)
         self.look_at_time()
@@ -174,15 +170,12 @@ class Driver:
     def out_of_time(self) -> bool:
         """Return whether what is left of the budget has room for no other epoch.
 
-        An epoch under way then still ends within it. Where no running trial has had
-        one, the latest of all tells how long one takes.
+        An epoch under way then still ends within it.
         """
         left = self.wall.left()
         if left is None:
             return False
-        seconds = self.epoch_seconds
-        known = [seconds[root] for root in self.running if root in seconds]
-        epoch = max(known, default=self.latest_epoch)
+        epoch = self.roster.pace.next_epoch(self.running)
         return left <= epoch + self.reserve(self.roster)
 
     def restore(self) -> None:

@@ -8,12 +8,13 @@ point of the group `vision_tuner.tuners`.
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypermodels.own_code import installed, named_class
 from search.backend import load_keras
 from search.errors import InputError, as_input_error
-from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
+from search.oracles.asynchronous import HALVING_FACTOR, Plan, plan_halving
 from search.oracles.brackets import FACTOR, plan_brackets
 from search.oracles.kept import KeptInMemory
 from search.pareto import direction_of
@@ -159,13 +160,19 @@ def budget(study: Study, kind: type) -> dict[str, Any]:
         brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
+        plan = halving_plan(study)
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     if study.tuner == "kt-hyperband":
         return {"max_epochs": study.epochs, "factor": FACTOR}
     trials = study.trials or DEFAULT_TRIALS
     options = {"max_trials": trials, "max_epochs": study.epochs}
     return {name: value for name, value in options.items() if takes(kind, name)}
+
+
+def halving_plan(study: Study) -> Plan:
+    """Return the plan of a tuner without brackets, with the limits as they are now."""
+    plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
+    return replace(plan, total=study.total_epochs)
 
 
 def takes(kind: type, option: str) -> bool:
@@ -198,8 +205,8 @@ def planned(study: Study) -> tuple[int, int] | None:
             sum(bracket.total_epochs for bracket in brackets),
         )
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
-        return plan.bracket.sizes[0], plan.epochs
+        plan = halving_plan(study)
+        return plan.bracket.sizes[0], plan.most_epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None
     if study.tuner not in ("grid", "kt-hyperband"):

@@ -37,10 +37,33 @@ class Plan:
         bracket: its rungs, the most configurations, and how many at least of them
             reach each rung.
         epochs: of all trainings that do not fail; a failed one gives its epochs back.
+        total: most epochs of all trainings, failed ones too (`--total-epochs`).
     """
 
     bracket: Bracket
     epochs: int
+    total: int | None = None
+
+    @property
+    def most_epochs(self) -> int:
+        """Return the epochs that will be trained where nothing fails."""
+        return self.epochs if self.total is None else min(self.epochs, self.total)
+
+
+@dataclass(frozen=True)
+class Purse:
+    """What is left to spend, and what for.
+
+    Attributes:
+        left: epochs.
+        goal: epochs that the most advanced run is to reach with them.
+        is_last: nothing comes after them, so that the last promotion may have fewer
+            epochs than its rung.
+    """
+
+    left: int
+    goal: int
+    is_last: bool = True
 
 
 def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
@@ -78,17 +101,51 @@ def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
 def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision:
     """Return what a free worker should do.
 
+    Where the total leaves room for nothing more, that is what the plan goes on with: a
+    larger total may follow, and whoever gives the orders knows what was really trained.
+
     Args:
         ledger: runs of bracket 0, with scores that are better the larger they are.
         exhausted: no new configuration can be drawn from the space.
     """
     bracket = plan.bracket
-    left = plan.epochs - spent(bracket, ledger)
+    whole = Purse(plan.epochs - spent(bracket, ledger), bracket.epochs[-1])
+    within = purse_within(plan, ledger)
+    if within is not None and within.left < whole.left:
+        decision = next_step(bracket, ledger, factor, exhausted, within)
+        if not isinstance(decision, Stop):
+            return decision
+    return next_step(bracket, ledger, factor, exhausted, whole)
+
+
+def purse_within(plan: Plan, ledger: Ledger) -> Purse | None:
+    """Return what is left of the total, None where there is none.
+
+    Where it is too little for a full training it is for one to the highest rung that
+    it reaches.
+    """
+    if plan.total is None:
+        return None
+    bracket = plan.bracket
+    goal = max(epochs for epochs in (0, *bracket.epochs) if epochs <= plan.total)
+    return Purse(plan.total - begun(bracket, ledger), goal, is_last=False)
+
+
+def next_step(
+    bracket: Bracket, ledger: Ledger, factor: int, exhausted: bool, purse: Purse
+) -> Decision:
+    """Return what a free worker should do with what is left."""
+    left = purse.left
     idle = Wait() if ledger.is_running else Stop()
     if left <= 0:
         return idle
-    free = left - reserve(bracket, ledger, 0)
-    for rung in reversed(range(len(bracket.epochs) - 1)):
+    free = left - reserve(bracket, ledger, 0, purse.goal)
+    rungs = [
+        rung
+        for rung in reversed(range(len(bracket.epochs) - 1))
+        if purse.is_last or step(bracket, rung + 1) <= left
+    ]
+    for rung in rungs:
         run = next_promotion(ledger, rung, factor)
         if run is not None and (
             climbs(ledger, rung) or step(bracket, rung + 1) <= free
@@ -96,9 +153,9 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
             return promotion(bracket, run, left)
     first = bracket.epochs[0]
     may_start = not exhausted and places_below(bracket, ledger, 0) > 0
-    if may_start and first + reserve(bracket, ledger, first) <= left:
+    if may_start and first + reserve(bracket, ledger, first, purse.goal) <= left:
         return Start(0)
-    for rung in reversed(range(len(bracket.epochs) - 1)):
+    for rung in rungs:
         run = best_waiting(ledger, rung)
         is_open = open_places(bracket, ledger, 0, rung + 1) > 0
         if run is not None and is_open and (climbs(ledger, rung) or left == free):
@@ -165,6 +222,14 @@ def spent(bracket: Bracket, ledger: Ledger) -> int:
     )
 
 
+def begun(bracket: Bracket, ledger: Ledger) -> int:
+    """Return the epochs of all runs, failed ones as if they were trained to the end."""
+    return sum(
+        (at.started - at.infeasible) * step(bracket, rung)
+        for (_, rung), at in ledger.rungs.items()
+    )
+
+
 def step(bracket: Bracket, rung: int) -> int:
     """Return the epochs from the rung below to this one."""
     return bracket.epochs[rung] - (bracket.epochs[rung - 1] if rung else 0)
@@ -175,18 +240,19 @@ def climbs(ledger: Ledger, rung: int) -> bool:
     return not any(at.alive for (_, other), at in ledger.rungs.items() if other > rung)
 
 
-def reserve(bracket: Bracket, ledger: Ledger, least: int) -> int:
-    """Return the epochs that bring the most advanced run to the top.
+def reserve(bracket: Bracket, ledger: Ledger, least: int, goal: int) -> int:
+    """Return the epochs that bring the most advanced run to the goal.
 
     They are kept back, so that every search ends with a full training.
 
     Args:
         least: epochs that some run will have reached in any case.
+        goal: epochs of that training.
     """
     reached = [
         bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive
     ]
-    return bracket.epochs[-1] - max([least, *reached])
+    return max(0, goal - max([least, *reached]))
 
 
 def promotion(bracket: Bracket, run: Run, left: int) -> Promote:
