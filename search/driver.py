@@ -203,6 +203,7 @@ class Driver:
         if self.waiting:
             asked = self.waiting.pop(0)
         else:
+            self.oracle.orderable_epochs = self.epochs_left()
             # keras-tuner would answer a name that has a trial with that trial.
             asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
         if asked.status != "RUNNING":
@@ -215,12 +216,18 @@ class Driver:
 
     def is_affordable(self, asked: Any) -> bool:
         """Return whether a trial fits into what is left of `--total-epochs`."""
-        if self.study.total_epochs is None:
+        left = self.epochs_left()
+        if left is None:
             return True
         root = self.roster.known_as(asked, knobs_of(asked))
         before = self.trials[root].epochs if root else 0
         needed = max(0, epochs_of(asked, self.study.epochs) - before)
-        return self.roster.ordered(self.targets) + needed <= self.study.total_epochs
+        return needed <= left
+
+    def epochs_left(self) -> int | None:
+        """Return what is left of `--total-epochs` to be ordered, None without them."""
+        total = self.study.total_epochs
+        return None if total is None else total - self.roster.ordered(self.targets)
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""

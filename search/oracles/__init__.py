@@ -8,7 +8,6 @@ point of the group `vision_tuner.tuners`.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypermodels.own_code import installed, named_class
@@ -148,7 +147,7 @@ def make_oracle(
 def configurations(study: Study) -> int | None:
     """Return how many configurations are asked for, None = what the schedule plans.
 
-    Where epochs are too few to stop any early, as many as without a schedule.
+    Where epochs are too few for Hyperband's rungs, as many as without a schedule.
     """
     has_no_rungs = study.epochs < FACTOR
     return DEFAULT_TRIALS if study.trials is None and has_no_rungs else study.trials
@@ -170,9 +169,8 @@ def budget(study: Study, kind: type) -> dict[str, Any]:
 
 
 def halving_plan(study: Study) -> Plan:
-    """Return the plan of a tuner without brackets, with the limits as they are now."""
-    plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
-    return replace(plan, total=study.total_epochs)
+    """Return the plan of a tuner without brackets."""
+    return plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
 
 
 def takes(kind: type, option: str) -> bool:
@@ -206,7 +204,9 @@ def planned(study: Study) -> tuple[int, int] | None:
         )
     if study.tuner in ASYNCHRONOUS:
         plan = halving_plan(study)
-        return plan.bracket.sizes[0], plan.most_epochs
+        return plan.bracket.sizes[0], min(
+            plan.epochs, study.total_epochs or plan.epochs
+        )
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None
     if study.tuner not in ("grid", "kt-hyperband"):

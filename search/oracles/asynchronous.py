@@ -37,17 +37,10 @@ class Plan:
         bracket: its rungs, the most configurations, and how many at least of them
             reach each rung.
         epochs: of all trainings that do not fail; a failed one gives its epochs back.
-        total: most epochs of all trainings, failed ones too (`--total-epochs`).
     """
 
     bracket: Bracket
     epochs: int
-    total: int | None = None
-
-    @property
-    def most_epochs(self) -> int:
-        """Return the epochs that will be trained where nothing fails."""
-        return self.epochs if self.total is None else min(self.epochs, self.total)
 
 
 @dataclass(frozen=True)
@@ -98,37 +91,37 @@ def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
     return tuple(sorted({round(epochs ** (cut / cuts)) for cut in range(cuts + 1)}))
 
 
-def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision:
+def decide(
+    plan: Plan,
+    ledger: Ledger,
+    factor: int,
+    exhausted: bool,
+    epochs_left: int | None = None,
+) -> Decision:
     """Return what a free worker should do.
 
-    Where the total leaves room for nothing more, that is what the plan goes on with: a
-    larger total may follow, and whoever gives the orders knows what was really trained.
+    Where the epochs that are left are too few for anything more, that is what the plan
+    goes on with: there may be more of them another time.
 
     Args:
         ledger: runs of bracket 0, with scores that are better the larger they are.
         exhausted: no new configuration can be drawn from the space.
+        epochs_left: that may be ordered, whatever is planned; None = any number.
     """
     bracket = plan.bracket
     whole = Purse(plan.epochs - spent(bracket, ledger), bracket.epochs[-1])
-    within = purse_within(plan, ledger)
-    if within is not None and within.left < whole.left:
+    if epochs_left is not None and epochs_left < whole.left:
+        within = Purse(epochs_left, within_reach(bracket, ledger, epochs_left), False)
         decision = next_step(bracket, ledger, factor, exhausted, within)
         if not isinstance(decision, Stop):
             return decision
     return next_step(bracket, ledger, factor, exhausted, whole)
 
 
-def purse_within(plan: Plan, ledger: Ledger) -> Purse | None:
-    """Return what is left of the total, None where there is none.
-
-    Where it is too little for a full training it is for one to the highest rung that
-    it reaches.
-    """
-    if plan.total is None:
-        return None
-    bracket = plan.bracket
-    goal = max(epochs for epochs in (0, *bracket.epochs) if epochs <= plan.total)
-    return Purse(plan.total - begun(bracket, ledger), goal, is_last=False)
+def within_reach(bracket: Bracket, ledger: Ledger, left: int) -> int:
+    """Return the epochs of the highest rung to which some run can still be brought."""
+    start = reached(bracket, ledger)
+    return max(epochs for epochs in (0, *bracket.epochs) if epochs - start <= left)
 
 
 def next_step(
@@ -222,14 +215,6 @@ def spent(bracket: Bracket, ledger: Ledger) -> int:
     )
 
 
-def begun(bracket: Bracket, ledger: Ledger) -> int:
-    """Return the epochs of all runs, failed ones as if they were trained to the end."""
-    return sum(
-        (at.started - at.infeasible) * step(bracket, rung)
-        for (_, rung), at in ledger.rungs.items()
-    )
-
-
 def step(bracket: Bracket, rung: int) -> int:
     """Return the epochs from the rung below to this one."""
     return bracket.epochs[rung] - (bracket.epochs[rung - 1] if rung else 0)
@@ -249,10 +234,13 @@ def reserve(bracket: Bracket, ledger: Ledger, least: int, goal: int) -> int:
         least: epochs that some run will have reached in any case.
         goal: epochs of that training.
     """
-    reached = [
-        bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive
-    ]
-    return max(0, goal - max([least, *reached]))
+    return max(0, goal - max(least, reached(bracket, ledger)))
+
+
+def reached(bracket: Bracket, ledger: Ledger) -> int:
+    """Return the epochs that the most advanced run has, or is being trained to."""
+    alive = [bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive]
+    return max(alive, default=0)
 
 
 def promotion(bracket: Bracket, run: Run, left: int) -> Promote:
