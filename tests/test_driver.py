@@ -120,14 +120,19 @@ def test_inactive_knobs_are_not_among_the_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tuner",
-    ["random", "grid", "bayesian", "hyperband", "bohb", "priorband", "kt-hyperband"],
+    ("tuner", "total"),
+    [
+        *((tuner, None) for tuner in TUNERS if tuner != "kt-bayesian"),
+        ("bohb", 45),
+        ("priorband", 45),
+    ],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
-    tmp_path: Path, tuner: str, seed: int
+    tmp_path: Path, tuner: str, total: int | None, seed: int
 ) -> None:
-    of = study(tuner, seed=seed, trials=OF_KILLED.get(tuner))
+    trials_of = OF_KILLED.get(tuner)
+    of = study(tuner, seed=seed, trials=trials_of, total_epochs=total)
     whole = driver(tmp_path / "whole", of, SimulatedWorkers(crashing=0.3)).search()
     workers = SimulatedWorkers(crashing=0.3, dies_after=seed)
     lives = 0
