@@ -58,7 +58,6 @@ class Driver:
         targets: order id -> epoch it trains to.
         roster: the trials.
         waiting: keras-tuner's trials that are asked for and not under way.
-        epoch_seconds: order id -> of its latest epoch; `latest_epoch`: of all.
         most_trials: that the oracle may ask for, where it counts them.
         infeasible: keras-tuner's trials that could not be trained.
         places: of the executor when they were last filled.
@@ -79,8 +78,6 @@ class Driver:
     targets: dict[str, int] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     waiting: list[Any] = field(default_factory=list)
-    epoch_seconds: dict[str, float] = field(default_factory=dict)
-    latest_epoch: float = 0.0
     is_over: bool = False
     most_trials: int | None = None
     infeasible: int = 0
@@ -147,8 +144,7 @@ class Driver:
 
     def heard(self, progress: Progress) -> None:
         """Pass on that an epoch ended; end the search where no other fits."""
-        self.epoch_seconds[progress.order_id] = progress.seconds
-        self.latest_epoch = progress.seconds
+        self.roster.pace.hear(progress)
         self.watcher.progress(progress)
         self.books.catch_up(self.trials)
         self.look_at_time()
@@ -174,15 +170,12 @@ class Driver:
     def out_of_time(self) -> bool:
         """Return whether what is left of the budget has room for no other epoch.
 
-        An epoch under way then still ends within it. Where no running trial has had
-        one, the latest of all tells how long one takes.
+        An epoch under way then still ends within it.
         """
         left = self.wall.left()
         if left is None:
             return False
-        seconds = self.epoch_seconds
-        known = [seconds[root] for root in self.running if root in seconds]
-        epoch = max(known, default=self.latest_epoch)
+        epoch = self.roster.pace.next_epoch(self.running)
         return left <= epoch + self.reserve(self.roster)
 
     def restore(self) -> None:
@@ -210,6 +203,7 @@ class Driver:
         if self.waiting:
             asked = self.waiting.pop(0)
         else:
+            self.oracle.orderable_epochs = self.epochs_left()
             # keras-tuner would answer a name that has a trial with that trial.
             asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
         if asked.status != "RUNNING":
@@ -222,12 +216,18 @@ class Driver:
 
     def is_affordable(self, asked: Any) -> bool:
         """Return whether a trial fits into what is left of `--total-epochs`."""
-        if self.study.total_epochs is None:
+        left = self.epochs_left()
+        if left is None:
             return True
         root = self.roster.known_as(asked, knobs_of(asked))
         before = self.trials[root].epochs if root else 0
         needed = max(0, epochs_of(asked, self.study.epochs) - before)
-        return self.roster.ordered(self.targets) + needed <= self.study.total_epochs
+        return needed <= left
+
+    def epochs_left(self) -> int | None:
+        """Return what is left of `--total-epochs` to be ordered, None without them."""
+        total = self.study.total_epochs
+        return None if total is None else total - self.roster.ordered(self.targets)
 
     def order(self, asked: Any) -> None:
         """Record a trial of the oracle as running and hand it to a worker."""

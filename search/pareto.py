@@ -16,6 +16,7 @@ COSTS = ("latency_ms", "parameters", "flops")
 # Parts of the names of what is better the smaller, Keras' own metrics among them.
 SMALL_IS_GOOD = (
     *("loss", "error", "entropy", "divergence", "mse", "mae", "nll", "brier"),
+    *("hinge", "poisson", "cosh", "false_positive", "false_negative"),
     *COSTS,
 )
 Point = tuple[float, ...]
@@ -127,7 +128,9 @@ def dominates(left: Point, right: Point) -> bool:
 def best_first(points: Sequence[Point]) -> list[int]:
     """Return the places of points, front by front, the least crowded of a front first.
 
-    With one objective this is the order of the values.
+    The best of each objective are equally far from others; of them the one with the
+    larger values is first, and of equal points the one that is given first. With one
+    objective this is the order of the values.
     """
     if points and len(points[0]) == 1:
         return sorted(range(len(points)), key=lambda i: (-points[i][0], i))
@@ -137,8 +140,8 @@ def best_first(points: Sequence[Point]) -> list[int]:
         layer = [
             i for i in left if not any(dominates(points[j], points[i]) for j in left)
         ]
-        space = crowding([points[i] for i in layer])
-        order += [i for _, i in sorted(zip((-s for s in space), layer, strict=True))]
+        space = dict(zip(layer, crowding([points[i] for i in layer]), strict=True))
+        order += sorted(layer, key=lambda i: (-space[i], tuple(-x for x in points[i])))
         left = [i for i in left if i not in set(layer)]
     return order
 
@@ -150,7 +153,7 @@ def crowding(points: Sequence[Point]) -> list[float]:
     """
     result = [0.0] * len(points)
     for axis in range(len(points[0]) if points else 0):
-        order = sorted(range(len(points)), key=lambda i: points[i][axis])
+        order = sorted(range(len(points)), key=lambda i: (points[i][axis], points[i]))
         values = [points[i][axis] for i in order]
         finite = [value for value in values if math.isfinite(value)]
         spread = (finite[-1] - finite[0]) if finite else 0.0

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search.asked import parent_of
+from search.pace import Pace
 from search.records import Trial, Values
 from search.state import same_values
 
@@ -23,6 +24,7 @@ class Roster:
         rungs: trial id -> how many trials of keras-tuner's it has been.
         epochs: trained, of all of them.
         seconds: of these epochs.
+        pace: of the epochs, and what has been heard of those under way.
         unsaved: ids of those that changed since the last save, in that order.
         unswept: ids of those that may have checkpoints.
         remembered: trials of trials.json where the tuner's state was lost.
@@ -43,13 +45,16 @@ class Roster:
         self.epochs, self.seconds = 0, 0.0
         self.unsaved: dict[str, None] = {}
         self.unswept: set[str] = set()
-        for trial in [*trials, *self.remembered.values()]:
+        known = [*trials, *self.remembered.values()]
+        self.pace = Pace(known)
+        for trial in known:
             self.record(trial)
 
     def record(self, trial: Trial) -> None:
         """Take note of a trial that is new or has changed."""
         before = self._trials.get(trial.trial_id)
         self._trials[trial.trial_id] = trial
+        self.pace.forget(trial.trial_id)
         self.epochs += trial.epochs - (before.epochs if before else 0)
         self.seconds += trial.seconds - (before.seconds if before else 0.0)
         self.unsaved[trial.trial_id] = None
@@ -64,6 +69,12 @@ class Roster:
         """
         to_come = (max(0, to - self._trials[key].epochs) for key, to in targets.items())
         return self.epochs + sum(to_come)
+
+    def seconds_so_far(self) -> float:
+        """Return the seconds of the epochs trained, those under way included."""
+        recorded = [self._trials[trial_id] for trial_id in self.pace.under_way]
+        new = (self.pace.so_far(trial).seconds - trial.seconds for trial in recorded)
+        return self.seconds + sum(new)
 
     def with_checkpoints(self) -> list[Trial]:
         """Return those that may have checkpoints: what may go on, and the best."""

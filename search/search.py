@@ -122,8 +122,9 @@ def kept_for_finalists(
     """Return the seconds of the budget that a search keeps for finalize."""
     if not top:
         return 0.0
-    overhead = mean_overhead(len(roster.trials), roster.seconds, spent, workers)
-    trials = roster.with_checkpoints()
+    trained = roster.seconds_so_far()
+    overhead = mean_overhead(len(roster.trials), trained, spent, workers)
+    trials = [roster.pace.so_far(trial) for trial in roster.with_checkpoints()]
     return reserved_seconds(trials, study, top, workers, overhead)
 
 

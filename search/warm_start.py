@@ -1,22 +1,26 @@
 """`--start-from`: what earlier studies, or the literature, say of a space.
 
 Every tuner of ours tries the configurations first that were best elsewhere; those with
-a model are told of results of the earlier studies, too, the best of each first, ten
-more than they have of their own. They are told as ranks: scores of another data set or
-length are not comparable, which was better mostly is.
+a model are told of results of the earlier studies, too, spread evenly over their ranks,
+ten more than they have of their own. They are told as ranks: scores of another data set
+or length are not comparable, which was better mostly is.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.errors import InputError
 from search.paths import StudyPaths, study_paths
-from search.records import Trial, Values, ranked, read_records
+from search.records import Trial, Values, best_epoch_of, ranked, read_records
 from search.spaces import accept, completed
 from search.state import read_state
 from search.studies import Study, open_study
+
+if TYPE_CHECKING:
+    from search.oracles.ranking import History
 
 BASELINES = "baselines"
 # Configurations of each earlier study that are trained again before any other.
@@ -100,8 +104,7 @@ def add_study(
 ) -> list[tuple[Values, float]]:
     """Enqueue the best trials of an earlier study; return all, best first."""
     study = open_study(other)
-    trials = ranked(read_records(other.trials, Trial), study.direction)
-    trials.sort(key=lambda trial: -trial.epochs)  # stable: best first at each length
+    trials = best_first(read_records(other.trials, Trial), study)
     known = {knob.name for knob in space.space}
     if not any(known & set(trial.values) for trial in trials):
         raise InputError(
@@ -115,6 +118,47 @@ def add_study(
     scores = normal_scores(len(trials))
     gathered.first.extend(distinct(configurations)[:BEST_AGAIN])
     return list(zip(configurations, map(float, scores), strict=True))
+
+
+def best_first(trials: Sequence[Trial], study: Study) -> list[Trial]:
+    """Return the trials that have a score and have not failed, best first.
+
+    Two are compared after as many epochs as both were trained, as tuners compare their
+    own. One that stopped early has come to its end: more epochs would not change it.
+    """
+    from search.oracles.ranking import ranked as ranked_runs
+
+    scored = {trial.trial_id: trial for trial in ranked(trials, study.direction)}
+    lengths = sorted({length_of(trial, study) for trial in scored.values()})
+    histories = [history_of(trial, lengths, study) for trial in scored.values()]
+    return [scored[run.run_id] for run in ranked_runs(histories)]
+
+
+def length_of(trial: Trial, study: Study) -> int:
+    """Return for how many epochs a trial's score stands."""
+    stopped_early = trial.state == "COMPLETED" and trial.message is not None
+    return study.epochs if stopped_early else trial.epochs
+
+
+def history_of(trial: Trial, lengths: Sequence[int], study: Study) -> "History":
+    """Return what a trial had reached after each of the lengths, up to its own."""
+    from search.oracles.ledger import Run
+
+    return [
+        Run(trial.trial_id, 0, rung, None, "COMPLETED", score_after(trial, n, study))
+        for rung, n in enumerate(lengths)
+        if n <= length_of(trial, study)
+    ]
+
+
+def score_after(trial: Trial, epochs: int, study: Study) -> float:
+    """Return the best score of the first epochs, better the larger."""
+    curve = trial.history.get(study.objective, [trial.score])[:epochs]
+    best = best_epoch_of({study.objective: curve}, study.objective, study.direction)
+    score = None if best is None else curve[best - 1]
+    if score is None:
+        return -math.inf
+    return score if study.direction == "max" else -score
 
 
 def is_inside(space: Any, name: str, values: Values) -> bool:

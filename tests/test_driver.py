@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from search.budgets import WallTime
 from search.driver import Driver, RepeatedBugError
 from search.errors import InputError, StorageError
 from search.live import Quiet
-from search.oracles import make_oracle, planned
-from search.orders import Outcome
+from search.oracles import halving_plan, make_oracle, planned
+from search.orders import Order, Outcome
 from search.paths import StudyPaths
-from search.records import Trial, ranked, read_records
+from search.records import State, Trial, ranked, read_records
 from search.roster import Roster
 from search.studies import Study, record_study
 
@@ -119,14 +120,19 @@ def test_inactive_knobs_are_not_among_the_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tuner",
-    ["random", "grid", "bayesian", "hyperband", "bohb", "priorband", "kt-hyperband"],
+    ("tuner", "total"),
+    [
+        *((tuner, None) for tuner in TUNERS if tuner != "kt-bayesian"),
+        ("bohb", 45),
+        ("priorband", 45),
+    ],
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
-    tmp_path: Path, tuner: str, seed: int
+    tmp_path: Path, tuner: str, total: int | None, seed: int
 ) -> None:
-    of = study(tuner, seed=seed, trials=OF_KILLED.get(tuner))
+    trials_of = OF_KILLED.get(tuner)
+    of = study(tuner, seed=seed, trials=trials_of, total_epochs=total)
     whole = driver(tmp_path / "whole", of, SimulatedWorkers(crashing=0.3)).search()
     workers = SimulatedWorkers(crashing=0.3, dies_after=seed)
     lives = 0
@@ -138,6 +144,36 @@ def test_a_search_killed_again_and_again_ends_as_if_it_were_not(
             break
         except Killed:
             json.loads(searching.paths.trials.read_text())
+            workers = workers.next_life(dies_after=(seed + lives) % 4)
+    assert lives > 3
+    assert trials == whole
+
+
+class TwoObjectives(SimulatedWorkers):
+    """Networks of few sizes, so that many trials are alike in an objective."""
+
+    def outcome(self, order: Order, state: State, epochs: int) -> Outcome:
+        outcome = super().outcome(order, state, epochs)
+        return replace(outcome, parameters=1000 * order.values["depth"])
+
+    def score(self, order: Order, epoch: int) -> float:
+        return round(super().score(order, epoch), 1)
+
+
+@pytest.mark.parametrize("tuner", ["bayesian", "hyperband", "bohb", "priorband"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_search_for_several_objectives_ends_the_same_when_killed(
+    tmp_path: Path, tuner: str, seed: int
+) -> None:
+    of = study(tuner, seed=seed, trials=24, further_objectives=["parameters"])
+    whole = driver(tmp_path / "whole", of, TwoObjectives()).search()
+    workers, lives = TwoObjectives(dies_after=seed), 0
+    while True:
+        lives += 1
+        try:
+            trials = driver(tmp_path / "killed", of, workers).search()
+            break
+        except Killed:
             workers = workers.next_life(dies_after=(seed + lives) % 4)
     assert lives > 3
     assert trials == whole
@@ -305,6 +341,81 @@ def test_total_epochs_are_not_passed_and_a_larger_number_goes_on(
         assert len(more.search()) == len(whole.search()) == 9
 
 
+@pytest.mark.parametrize("tuner", ["bohb", "priorband"])
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_total_epochs_are_kept_for_a_full_training(
+    tmp_path: Path, tuner: str, capacity: int
+) -> None:
+    for seed, total in ((0, 200), (1, 82), (2, 500)):
+        of = study(tuner, seed=seed, epochs=81, total_epochs=total)
+        workers = SimulatedWorkers(capacity=capacity)
+        searching = driver(tmp_path / f"{seed}", of, workers)
+        told: list[str] = []
+        searching.watcher.notice = told.append  # type: ignore[method-assign]
+        trials = searching.search()
+        spent = sum(workers.trained.values())
+        assert max(trial.epochs for trial in trials) == 81
+        assert 0.9 * total <= spent <= total
+        assert told == ["--total-epochs is used up; a larger one goes on"]
+        assert planned(of) == ((planned(study(tuner, epochs=81)) or (0, 0))[0], total)
+
+
+def test_total_epochs_below_a_training_are_for_the_highest_rung_they_reach(
+    tmp_path: Path,
+) -> None:
+    of = study("bohb", epochs=81, total_epochs=50)
+    workers = SimulatedWorkers()
+    trials = driver(tmp_path, of, workers).search()
+    rungs = halving_plan(of).bracket.epochs
+    assert max(t.epochs for t in trials) == max(e for e in rungs if e <= 50) > 9
+    assert len(trials) > 9
+    assert 45 <= sum(workers.trained.values()) <= 50
+
+
+def test_a_full_training_that_fails_at_once_is_made_up_for_within_the_total(
+    tmp_path: Path,
+) -> None:
+    class Breaks(SimulatedWorkers):
+        """The first order to go on to 81 epochs trains none of them, for good."""
+
+        def wait(self, report: Any) -> Any:
+            if self.running[0].epochs == 81 and not self.attempts["broken", 0]:
+                self.attempts["broken", 0] += 1
+                order = self.running.pop()
+                outcome = self.outcome(order, "FAILED", self.trained[order.order_id])
+                return replace(outcome, failure="not finite")
+            return super().wait(report)
+
+    workers = Breaks()
+    of = study("bohb", epochs=81, total_epochs=200)
+    trials = driver(tmp_path, of, workers).search()
+    assert [trial.state for trial in trials].count("FAILED") == 1
+    assert 0.9 * 200 <= sum(workers.trained.values()) <= 200
+    assert max(trial.epochs for trial in trials) == 81
+
+
+def test_a_larger_total_goes_on_with_paused_trials(tmp_path: Path) -> None:
+    short = study("bohb", epochs=81, total_epochs=100)
+    first = driver(tmp_path, short, SimulatedWorkers()).search()
+    assert "PAUSED" in {trial.state for trial in first}  # their checkpoints are kept
+    workers = SimulatedWorkers(trained={t.trial_id: t.epochs for t in first})
+    longer = study("bohb", epochs=81, total_epochs=400)
+    more = driver(tmp_path, longer, workers).search()
+    assert 0.9 * 400 <= sum(workers.trained.values()) <= 400
+    assert len(more) > len(first)
+    before = {trial.trial_id: trial for trial in first}
+    assert all(
+        trial.epochs >= before[trial.trial_id].epochs
+        for trial in more
+        if trial.trial_id in before
+    )
+    whole = study("bohb", epochs=81)
+    workers = SimulatedWorkers(trained={t.trial_id: t.epochs for t in more})
+    all_of_it = driver(tmp_path, whole, workers).search()
+    assert {trial.state for trial in all_of_it} == {"COMPLETED"}
+    assert sum(workers.trained.values()) == (planned(whole) or (0, 0))[1]
+
+
 def test_a_budget_counts_over_all_runs_and_a_larger_one_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -344,6 +455,41 @@ def test_nothing_begins_once_the_budget_has_no_room_for_an_epoch(
     assert len(searching.search()) == 1
 
 
+def test_a_rerun_begins_nothing_either_that_would_not_fit(tmp_path: Path) -> None:
+    for tuner in ("random", "hyperband"):
+        of = study(tuner, trials=5)
+        some = driver(tmp_path / tuner, of, SimulatedWorkers(dies_after=2))
+        with pytest.raises(Killed):
+            some.search()
+        workers = SimulatedWorkers()
+        again = driver(tmp_path / tuner, of, workers, wall=LittleTime())
+        again.search()
+        assert workers.trained == {}
+
+
+def test_what_is_kept_for_finalize_knows_of_the_epochs_under_way(
+    tmp_path: Path,
+) -> None:
+    of = study("hyperband")
+    heard: list[tuple[float, int]] = []
+
+    def reserve(roster: Roster) -> float:
+        so_far = [roster.pace.so_far(trial) for trial in roster.trials.values()]
+        heard.append((roster.seconds_so_far(), sum(trial.epochs for trial in so_far)))
+        return 0.0
+
+    class Timed(SimulatedWorkers):
+        def outcome(self, order: Order, state: State, epochs: int) -> Outcome:
+            outcome = super().outcome(order, state, epochs)
+            return replace(outcome, seconds=0.1 * epochs)
+
+    wall = WallTime(limit=900)
+    trials = driver(tmp_path, of, Timed(), wall=wall, reserve=reserve).search()
+    every = set(range(1, sum(trial.epochs for trial in trials) + 1))
+    assert {epochs for _, epochs in heard} - {0} == every  # told after each
+    assert all(seconds == pytest.approx(0.1 * epochs) for seconds, epochs in heard)
+
+
 def test_what_is_rebuilt_from_the_records_costs_no_epochs(tmp_path: Path) -> None:
     workers = SimulatedWorkers()
     first = driver(tmp_path, study("random", trials=5), workers)
@@ -361,13 +507,15 @@ def test_what_is_rebuilt_from_the_records_costs_no_epochs(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("tuner", ["hyperband", "bohb", "priorband"])
-def test_where_epochs_are_too_few_to_stop_any_early_there_are_twenty_trials(
+def test_where_epochs_are_too_few_for_brackets_there_are_twenty_trials(
     tuner: str,
 ) -> None:
     for epochs in (1, 2):
         most, total = planned(study(tuner, epochs=epochs)) or (0, 0)
         assert most == 20
-        assert total <= 20 * epochs
+        # Of two epochs, those of our halving without brackets can be stopped after one.
+        stops = epochs == 2 and tuner != "hyperband"
+        assert total == (20 + 20 // 4 if stops else 20 * epochs)
 
 
 class Interrupts(SimulatedWorkers):

@@ -1,5 +1,6 @@
 """The tuners: what they propose, learn and refuse, here and in a plain keras-tuner."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -14,10 +15,18 @@ from search.oracles.bohb import Bohb
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.grid import GridSearch
 from search.oracles.hyperband import Hyperband
-from search.oracles.priorband import Priorband
+from search.oracles.priorband import Priorband, near_default
 from search.oracles.random_search import RandomSearch
 from search.oracles.sampling import new_values
-from search.oracles.surrogate import Known, Surrogate
+from search.oracles.surrogate import (
+    MOST_MORE_EARLIER,
+    MOST_OBSERVED,
+    Known,
+    Surrogate,
+    normal_scores,
+    told_earlier,
+)
+from search.spaces import default_values
 
 OBJECTIVE = keras_tuner.Objective("val_loss", "min")
 
@@ -112,6 +121,20 @@ def test_positions_and_values_are_the_same_configuration() -> None:
         assert ("momentum" in values) == (values["optimizer"] == "sgd")
 
 
+def test_a_condition_on_a_number_of_too_many_values_to_count() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Int("layers", 1, 9, sampling="log")
+    with hp.conditional_scope("layers", [1, 2, 5]):
+        hp.Float("width", 0.0, 1.0)
+    encoding = Encoding(hp)
+    settled = encoding.settled(np.random.default_rng(0).random((300, 2)))
+    configurations = [encoding.values(row) for row in settled]
+    for values, row in zip(configurations, settled, strict=True):
+        assert ("width" in values) == (values["layers"] in (1, 2, 5))
+        assert np.isnan(row[1]) == ("width" not in values)
+    assert {values["layers"] for values in configurations} == set(range(1, 10))
+
+
 def test_unordered_choices_are_equally_far_apart() -> None:
     encoding = Encoding(space())
     base = encoding.values(np.full(len(encoding.knobs), 0.5))
@@ -178,6 +201,44 @@ def test_the_first_draws_are_near_the_default() -> None:
 
 def test_draws_leave_a_bad_default() -> None:
     assert near_share(better=0, counted=range(15, 100)) < 0.1
+
+
+def decayed() -> keras_tuner.HyperParameters:
+    """Return a space whose defaults do not come back exactly from their positions."""
+    hp = keras_tuner.HyperParameters()
+    for number, default in enumerate((0.01, 0.03, 0.003)):
+        hp.Float(f"decay{number}", 1e-5, 1e-1, sampling="log", default=default)
+    return hp
+
+
+def test_what_is_near_the_default_has_its_very_values() -> None:
+    encoding, rng = Encoding(decayed()), np.random.default_rng(0)
+    default = default_values(encoding.space)
+    kept = 0
+    for _ in range(100):
+        values = near_default(encoding, rng, lambda new: new != default) or {}
+        differ = [name for name in default if values[name] != default[name]]
+        assert differ
+        assert all(abs(values[n] / default[n] - 1) > 1e-9 for n in differ)
+        kept += 3 - len(differ)
+    assert kept > 100
+
+
+def test_the_default_configuration_is_trained_once() -> None:
+    for seed in range(1, 6):
+        oracle = make(Priorband, seed)
+        oracle.hyperparameters = decayed()
+        found = []
+        for number in range(20):
+            trial = oracle.create_trial(f"worker{number}")
+            values = trial.hyperparameters.values
+            if "tuner/trial_id" not in values:
+                found.append([values[f"decay{k}"] for k in range(3)])
+            oracle.update_trial(trial.trial_id, {"val_loss": float(number)})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+        away = np.abs(np.array(found) / found[0] - 1).max(1)
+        assert (away[1:] > 1e-9).all()
 
 
 def test_what_cannot_be_trained_is_learned() -> None:
@@ -290,6 +351,57 @@ def test_results_of_an_earlier_study_guide_the_first_proposals(kind: Any) -> Non
         return float(np.median([loss(values) for found in runs for values in found]))
 
     assert median(earlier=earlier) < 0.9 * median()
+
+
+def test_earlier_results_are_told_evenly_and_by_the_ranks_they_have_then() -> None:
+    encoding = Encoding(space())
+    drawn = [
+        new_values(encoding, 9, number, lambda new: True) or {} for number in range(100)
+    ]
+    scores = normal_scores(100)
+    earlier = list(zip(drawn, map(float, scores), strict=True))
+    told = told_earlier(earlier, own=0)
+    assert told == drawn[5::10]  # the middle of each tenth
+    inputs, targets = Surrogate(encoding).observed(
+        Known([], earlier=earlier), np.random.default_rng(0)
+    )
+    own = normal_scores(MOST_MORE_EARLIER)
+    np.testing.assert_allclose(targets, own / own.std())
+    np.testing.assert_array_equal(
+        inputs, encoding.encoded(np.array([encoding.positions(v) for v in told]))
+    )
+    assert told_earlier(earlier[:7], own=0) == drawn[:7]
+    # Studies that are told in turn are sorted by their scores.
+    assert told_earlier(earlier[1::2] + earlier[::2], own=90) == drawn
+
+
+@pytest.mark.parametrize("own", [0, 50, 150, 195, 200, 300])
+def test_with_earlier_results_the_model_is_no_larger(own: int) -> None:
+    encoding = Encoding(space())
+    drawn = [
+        new_values(encoding, 9, number, lambda new: True) or {} for number in range(500)
+    ]
+    known = Known(drawn[:own], earlier=[(values, 0.0) for values in drawn[300:]])
+    inputs, targets = Surrogate(encoding).observed(known, np.random.default_rng(0))
+    assert len(inputs) == len(targets)
+    assert len(inputs) == min(2 * own + MOST_MORE_EARLIER, MOST_OBSERVED)
+
+
+@pytest.mark.parametrize("kind", [BayesianOptimization, Bohb, Priorband])
+def test_a_knob_found_after_a_reload_does_not_stop_the_model(kind: Any) -> None:
+    before = make(kind)
+    run(before, most=25)
+    after = make(kind)
+    after.trials = before.trials
+    nothing: dict[str, Any] = {}
+    display = {"search_start": None, "trial_start": nothing, "trial_number": nothing}
+    state = json.loads(json.dumps(before.get_state() | {"display": display}))
+    after.set_state(state)
+    after.hyperparameters.Float("late", 0.0, 1.0)
+    found = run(after, most=15)
+    assert any("late" in values for values in found)
+    fit = after.surrogate.quality.fit
+    assert len(fit.lengthscales) == len(Encoding(after.hyperparameters).searched)
 
 
 @pytest.mark.parametrize("kind", KINDS)

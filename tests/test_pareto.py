@@ -10,6 +10,7 @@ from search.finalists import choose
 from search.pareto import (
     best_first,
     checked_objectives,
+    direction_of,
     dominates,
     front,
     told_metrics,
@@ -84,6 +85,38 @@ def test_nothing_comes_before_what_dominates_it(seed: int) -> None:
 
 def test_one_objective_is_ordered_by_its_value() -> None:
     assert best_first([(0.1,), (0.5,), (0.3,)]) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_is_one_of_the_points_whatever_order_they_are_given_in(
+    seed: int,
+) -> None:
+    rng = random.Random(seed)
+    points = [tuple(rng.randrange(4) for _ in range(2)) for _ in range(30)]
+    expected = [points[i] for i in best_first(points)]
+    for _ in range(5):
+        rng.shuffle(points)
+        assert [points[i] for i in best_first(points)] == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("loss", "hinge", "squared_hinge", "categorical_hinge", "poisson"),
+        *("log_cosh", "logcosh", "false_positives", "false_negatives"),
+        *("kl_divergence", "mean_absolute_error"),
+    ],
+)
+def test_metrics_that_are_better_small_are_minimised(name: str) -> None:
+    assert direction_of(f"val_{name}") == "min"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["accuracy", "true_positives", "true_negatives", "precision", "auc", "mean_io_u"],
+)
+def test_metrics_that_are_better_large_are_maximised(name: str) -> None:
+    assert direction_of(f"val_{name}") == "max"
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from search.devices import device_share
 from search.errors import InputError, StorageError
 from search.failures import raise_where_storage_failed
 from search.memory import memory_share, size_text
-from search.orders import Outcome
+from search.orders import Outcome, Progress
+from search.pace import Pace
 from search.records import Trial
 from search.retention import kept
 from search.roster import Roster
+from search.search import kept_for_finalists
 from search.studies import Study
 from search.supervision import (
     allowed_silence,
@@ -156,6 +158,42 @@ def test_a_search_keeps_the_time_to_train_the_best_to_their_end() -> None:
     # One that stopped early has nothing to go on for.
     trials[1] = replace(trials[1], state="COMPLETED", message="stopped early")
     assert reserved_seconds(trials, study, 2, 1, overhead=1) == 20 + 6
+
+
+def test_what_is_kept_for_finalists_counts_the_epochs_under_way() -> None:
+    study = Study("s", "classification", "shapes", "convnet", epochs=9)
+    trial = Trial("0000", "RUNNING", 0.9, epochs=3, seconds=30)
+    roster = Roster([trial])
+    for epoch in (4, 5, 6, 7, 8):
+        roster.pace.hear(Progress("0000", epoch, 10.0, {}))
+    # One epoch more and one for its predictions; all the time was spent on epochs.
+    assert kept_for_finalists(roster, study, 1, 1, spent=80) == 2 * 10
+    assert roster.seconds_so_far() == 80
+    roster.record(replace(trial, state="PAUSED", epochs=8, seconds=80))
+    assert roster.seconds_so_far() == roster.seconds == 80
+    assert kept_for_finalists(roster, study, 1, 1, spent=80) == 2 * 10
+
+
+def test_epochs_of_which_only_the_number_is_known_are_as_long_as_the_others() -> None:
+    """A search that was killed goes on from a checkpoint that is not on record."""
+    trial = Trial("0000", "RUNNING", 0.9, epochs=3, seconds=30)
+    pace = Pace([trial])
+    pace.hear(Progress("0000", 7, 20.0, {}))
+    assert pace.so_far(trial).seconds == 30 + 4 * 20
+
+
+def test_how_long_an_epoch_takes_is_known_from_the_records() -> None:
+    trials = [
+        Trial("0000", "PAUSED", epochs=3, seconds=90),
+        Trial("0001", "COMPLETED", epochs=9, seconds=90),
+        Trial("0002", "FAILED"),
+    ]
+    assert Pace().next_epoch(["0000"]) == 0
+    pace = Pace(trials)
+    assert pace.next_epoch(["0000", "0003"]) == 30
+    assert pace.next_epoch(["0002"]) == 10
+    pace.hear(Progress("0003", 1, 2.0, {}))
+    assert pace.next_epoch([]) == 2
 
 
 def test_as_many_finalists_are_trained_as_there_is_time_for() -> None:

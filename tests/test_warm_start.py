@@ -1,5 +1,6 @@
 """`--start-from`: what is taken over from earlier studies, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from test_driver import study as toy_study
 from search.errors import InputError
 from search.oracles import check_tellable, make_oracle
 from search.paths import StudyPaths, study_paths
-from search.records import Trial, write_records
+from search.records import State, Trial, Values, write_records
 from search.studies import Study, record_study
-from search.warm_start import BEST_AGAIN, warm_start
+from search.warm_start import BEST_AGAIN, best_first, warm_start
 
 
 def space() -> keras_tuner.HyperParameters:
@@ -35,6 +36,26 @@ def paths(tmp_path: Path, name: str = "new") -> StudyPaths:
     return study_paths(name, tmp_path / "results", tmp_path / "logs")
 
 
+def trained(
+    name: str,
+    state: State,
+    curve: list[float | None],
+    values: Values | None = None,
+    message: str | None = None,
+) -> Trial:
+    best = max(score for score in curve if score is not None)
+    return Trial(
+        name,
+        state,
+        best,
+        curve.index(best) + 1,
+        epochs=len(curve),
+        values=values or {},
+        message=message,
+        history={"val_accuracy": curve},
+    )
+
+
 def earlier_study(tmp_path: Path, name: str = "old") -> None:
     of = Study(name, "classification", "shapes", "convnet")
     record_study(paths(tmp_path, name), of, {}, "mark", "command")
@@ -46,10 +67,10 @@ def earlier_study(tmp_path: Path, name: str = "old") -> None:
         {"learning_rate": 0.05},
     ]
     trials = [
-        Trial(f"{i}", "COMPLETED", 0.9 - i / 10, 1, epochs=9, values=each)
+        trained(f"{i}", "COMPLETED", [0.5, *[0.9 - i / 10] * 8], each)
         for i, each in enumerate(values)
     ]
-    trials.append(Trial("5", "PAUSED", 0.99, 1, epochs=1, values={"depth": 1}))
+    trials.append(trained("5", "PAUSED", [0.4], {"depth": 1}))
     trials.append(Trial("6", "FAILED", None, values={"depth": 3}))
     write_records(paths(tmp_path, name).trials, trials)
 
@@ -65,7 +86,7 @@ def test_the_best_of_an_earlier_study_are_tried_first(tmp_path: Path) -> None:
     assert len(told.first) == BEST_AGAIN
 
 
-def test_all_its_results_are_told_longer_trainings_first(tmp_path: Path) -> None:
+def test_all_its_results_are_told_best_first(tmp_path: Path) -> None:
     earlier_study(tmp_path)
     told = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
     scores = [score for _, score in told.earlier]
@@ -75,12 +96,36 @@ def test_all_its_results_are_told_longer_trainings_first(tmp_path: Path) -> None
 
 
 def test_every_earlier_study_is_heard_in_turn(tmp_path: Path) -> None:
-    """A tuner is told some of the results only, from the first one on."""
     earlier_study(tmp_path)
     earlier_study(tmp_path, "older")
     both = warm_start(study(start_from=["old", "older"]), paths(tmp_path), space(), {})
     alone = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
     assert both.earlier[::2] == both.earlier[1::2] == alone.earlier
+
+
+def test_trials_are_compared_after_as_many_epochs_as_both_were_trained() -> None:
+    stale = "stopped early: no better val_accuracy for 3 epochs"
+    trials = [
+        trained("full", "COMPLETED", [0.5, 0.6, *[0.9] * 7]),
+        trained("slow", "COMPLETED", [0.3, 0.4, *[0.6] * 7]),
+        trained("stopped", "COMPLETED", [0.95, 0.7, 0.7, 0.7], message=stale),
+        trained("short", "COMPLETED", [0.4]),  # its search ended before its turn
+        trained("failed", "FAILED", [0.99]),
+        trained("not a number", "PAUSED", [None, 0.41]),
+    ]
+    order = ["stopped", "full", "short", "not a number", "slow"]
+    of = study(objective="val_accuracy")
+    assert [trial.trial_id for trial in best_first(trials, of)] == order
+    losses = [
+        replace(
+            trial,
+            score=1 - (trial.score or 0),
+            history={"val_loss": [s and 1 - s for s in trial.history["val_accuracy"]]},
+        )
+        for trial in trials
+    ]
+    lower = study(objective="val_loss", direction="min")
+    assert [trial.trial_id for trial in best_first(losses, lower)] == order
 
 
 def test_baselines_take_defaults_and_keep_out_of_other_spaces(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hypermodels.own_code import installed, named_class
 from search.backend import load_keras
 from search.errors import InputError, as_input_error
-from search.oracles.asynchronous import HALVING_FACTOR, plan_halving
+from search.oracles.asynchronous import HALVING_FACTOR, Plan, plan_halving
 from search.oracles.brackets import FACTOR, plan_brackets
 from search.oracles.kept import KeptInMemory
 from search.pareto import direction_of
@@ -147,7 +147,7 @@ def make_oracle(
 def configurations(study: Study) -> int | None:
     """Return how many configurations are asked for, None = what the schedule plans.
 
-    Where epochs are too few to stop any early, as many as without a schedule.
+    Where epochs are too few for Hyperband's rungs, as many as without a schedule.
     """
     has_no_rungs = study.epochs < FACTOR
     return DEFAULT_TRIALS if study.trials is None and has_no_rungs else study.trials
@@ -159,13 +159,18 @@ def budget(study: Study, kind: type) -> dict[str, Any]:
         brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
+        plan = halving_plan(study)
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     if study.tuner == "kt-hyperband":
         return {"max_epochs": study.epochs, "factor": FACTOR}
     trials = study.trials or DEFAULT_TRIALS
     options = {"max_trials": trials, "max_epochs": study.epochs}
     return {name: value for name, value in options.items() if takes(kind, name)}
+
+
+def halving_plan(study: Study) -> Plan:
+    """Return the plan of a tuner without brackets."""
+    return plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
 
 
 def takes(kind: type, option: str) -> bool:
@@ -198,8 +203,10 @@ def planned(study: Study) -> tuple[int, int] | None:
             sum(bracket.total_epochs for bracket in brackets),
         )
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
-        return plan.bracket.sizes[0], plan.epochs
+        plan = halving_plan(study)
+        return plan.bracket.sizes[0], min(
+            plan.epochs, study.total_epochs or plan.epochs
+        )
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None
     if study.tuner not in ("grid", "kt-hyperband"):

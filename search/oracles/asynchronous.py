@@ -43,6 +43,22 @@ class Plan:
     epochs: int
 
 
+@dataclass(frozen=True)
+class Purse:
+    """What is left to spend, and what for.
+
+    Attributes:
+        left: epochs.
+        goal: epochs that the most advanced run is to reach with them.
+        is_last: nothing comes after them, so that the last promotion may have fewer
+            epochs than its rung.
+    """
+
+    left: int
+    goal: int
+    is_last: bool = True
+
+
 def plan_halving(epochs: int, factor: int, trials: int | None = None) -> Plan:
     """Return the plan for `trials` configurations.
 
@@ -75,20 +91,54 @@ def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
     return tuple(sorted({round(epochs ** (cut / cuts)) for cut in range(cuts + 1)}))
 
 
-def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision:
+def decide(
+    plan: Plan,
+    ledger: Ledger,
+    factor: int,
+    exhausted: bool,
+    epochs_left: int | None = None,
+) -> Decision:
     """Return what a free worker should do.
+
+    Where the epochs that are left are too few for anything more, that is what the plan
+    goes on with: there may be more of them another time.
 
     Args:
         ledger: runs of bracket 0, with scores that are better the larger they are.
         exhausted: no new configuration can be drawn from the space.
+        epochs_left: that may be ordered, whatever is planned; None = any number.
     """
     bracket = plan.bracket
-    left = plan.epochs - spent(bracket, ledger)
+    whole = Purse(plan.epochs - spent(bracket, ledger), bracket.epochs[-1])
+    if epochs_left is not None and epochs_left < whole.left:
+        within = Purse(epochs_left, within_reach(bracket, ledger, epochs_left), False)
+        decision = next_step(bracket, ledger, factor, exhausted, within)
+        if not isinstance(decision, Stop):
+            return decision
+    return next_step(bracket, ledger, factor, exhausted, whole)
+
+
+def within_reach(bracket: Bracket, ledger: Ledger, left: int) -> int:
+    """Return the epochs of the highest rung to which some run can still be brought."""
+    start = reached(bracket, ledger)
+    return max(epochs for epochs in (0, *bracket.epochs) if epochs - start <= left)
+
+
+def next_step(
+    bracket: Bracket, ledger: Ledger, factor: int, exhausted: bool, purse: Purse
+) -> Decision:
+    """Return what a free worker should do with what is left."""
+    left = purse.left
     idle = Wait() if ledger.is_running else Stop()
     if left <= 0:
         return idle
-    free = left - reserve(bracket, ledger, 0)
-    for rung in reversed(range(len(bracket.epochs) - 1)):
+    free = left - reserve(bracket, ledger, 0, purse.goal)
+    rungs = [
+        rung
+        for rung in reversed(range(len(bracket.epochs) - 1))
+        if purse.is_last or step(bracket, rung + 1) <= left
+    ]
+    for rung in rungs:
         run = next_promotion(ledger, rung, factor)
         if run is not None and (
             climbs(ledger, rung) or step(bracket, rung + 1) <= free
@@ -96,9 +146,9 @@ def decide(plan: Plan, ledger: Ledger, factor: int, exhausted: bool) -> Decision
             return promotion(bracket, run, left)
     first = bracket.epochs[0]
     may_start = not exhausted and places_below(bracket, ledger, 0) > 0
-    if may_start and first + reserve(bracket, ledger, first) <= left:
+    if may_start and first + reserve(bracket, ledger, first, purse.goal) <= left:
         return Start(0)
-    for rung in reversed(range(len(bracket.epochs) - 1)):
+    for rung in rungs:
         run = best_waiting(ledger, rung)
         is_open = open_places(bracket, ledger, 0, rung + 1) > 0
         if run is not None and is_open and (climbs(ledger, rung) or left == free):
@@ -175,18 +225,22 @@ def climbs(ledger: Ledger, rung: int) -> bool:
     return not any(at.alive for (_, other), at in ledger.rungs.items() if other > rung)
 
 
-def reserve(bracket: Bracket, ledger: Ledger, least: int) -> int:
-    """Return the epochs that bring the most advanced run to the top.
+def reserve(bracket: Bracket, ledger: Ledger, least: int, goal: int) -> int:
+    """Return the epochs that bring the most advanced run to the goal.
 
     They are kept back, so that every search ends with a full training.
 
     Args:
         least: epochs that some run will have reached in any case.
+        goal: epochs of that training.
     """
-    reached = [
-        bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive
-    ]
-    return bracket.epochs[-1] - max([least, *reached])
+    return max(0, goal - max(least, reached(bracket, ledger)))
+
+
+def reached(bracket: Bracket, ledger: Ledger) -> int:
+    """Return the epochs that the most advanced run has, or is being trained to."""
+    alive = [bracket.epochs[rung] for (_, rung), at in ledger.rungs.items() if at.alive]
+    return max(alive, default=0)
 
 
 def promotion(bracket: Bracket, run: Run, left: int) -> Promote:

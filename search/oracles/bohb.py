@@ -69,7 +69,9 @@ class Bohb(Hyperband, GuidedOracle):
 
     def decide(self) -> Decision:
         """Return what a free worker should do."""
-        return decide(self.plan, self.ledger, self.factor, self._exhausted)
+        return decide(
+            self.plan, self.ledger, self.factor, self._exhausted, self.orderable_epochs
+        )
 
     def may_go_on(self) -> set[str]:
         """Return the ids of finished trials that may still be promoted."""

@@ -1,18 +1,24 @@
 """Configurations as points: positions in [0, 1] a knob, and columns for a distance.
 
-Positions are keras-tuner's own (`value_to_prob`): uniform where the knob is drawn
-uniformly, so log-sampled knobs are straight. NaN stands for an inactive knob.
+Positions are keras-tuner's own (`value_to_prob`), but for Floats with steps (`steps`):
+uniform where the knob is drawn uniformly, so log-sampled knobs are straight. NaN stands
+for an inactive knob.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.oracles.steps import is_stepped, step_count, step_index, step_value
+
 Array = NDArray[np.float64]
 # Two values of an unordered choice are as far apart as the ends of a range.
 ONE_HOT = np.sqrt(0.5)
+# Digits in which two values differ, if they are two: not by rounding alone.
+DIGITS = 12
 
 
 class Encoding:
@@ -51,15 +57,26 @@ class Encoding:
             for knob in self.knobs
         ]
 
-    def parents(self, condition: Any) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Return the knobs a condition looks at, and which of their values meet it."""
-        found = []
-        for k, knob in enumerate(self.knobs):
-            if knob.name == condition.name:
-                size = max(1, self.sizes[k])
-                values = [value_at(knob, (i + 0.5) / size) for i in range(size)]
-                found.append((k, np.array([v in condition.values for v in values])))
-        return found
+    def parents(self, condition: Any) -> list[tuple[int, Any]]:
+        """Return the knobs a condition looks at, each with the condition."""
+        return [
+            (k, condition)
+            for k, knob in enumerate(self.knobs)
+            if knob.name == condition.name
+        ]
+
+    def meets(self, condition: Any, k: int, positions: Array) -> NDArray[np.bool_]:
+        """Return where a knob at settled positions (m,) meets a condition.
+
+        Of the few values of a knob each is looked at once; a knob of too many to count
+        has another value at every position.
+        """
+        places, where = np.unique(positions, return_inverse=True)
+        met = [
+            not math.isnan(place) and value_at(self.knobs[k], place) in condition.values
+            for place in places
+        ]
+        return np.array(met, bool)[where]
 
     def positions(self, values: dict[str, Any]) -> Array:
         """Return the positions of a configuration, (knobs,)."""
@@ -72,15 +89,21 @@ class Encoding:
                 result[k] = position_of(knob, values[knob.name])
         return result
 
-    def values(self, positions: Array) -> dict[str, Any]:
+    def values(
+        self, positions: Array, given: Mapping[int, Any] | None = None
+    ) -> dict[str, Any]:
         """Return the configuration at positions (knobs,); inactive knobs are left out.
 
-        Positions of inactive knobs may be anything.
+        Args:
+            positions: of inactive and of given knobs they may be anything.
+            given: the place of a knob -> its value, whatever its position.
         """
+        given = given or {}
         result: dict[str, Any] = {}
-        for knob, position in zip(self.knobs, positions, strict=True):
+        for k, (knob, position) in enumerate(zip(self.knobs, positions, strict=True)):
             if all(condition.is_active(result) for condition in knob.conditions):
-                result[knob.name] = value_at(knob, position)
+                value = given[k] if k in given else value_at(knob, position)
+                result[knob.name] = value
         return result
 
     def settled(self, draws: Array) -> Array:
@@ -93,10 +116,8 @@ class Encoding:
         for k, conditions in enumerate(self.conditions):
             for parents in conditions:
                 met = np.zeros(len(draws), bool)
-                for parent, allowed in parents:
-                    place = result[:, parent] * len(allowed)
-                    at = np.nan_to_num(place, nan=0.0).astype(int)
-                    met |= ~np.isnan(place) & allowed[np.minimum(at, len(allowed) - 1)]
+                for parent, condition in parents:
+                    met |= self.meets(condition, parent, result[:, parent])
                 result[~met, k] = np.nan
         return result
 
@@ -116,9 +137,20 @@ class Encoding:
 
 
 def configuration_key(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the knobs and values in order, without keras-tuner's own entries."""
-    items = ((k, v) for k, v in values.items() if not k.startswith("tuner/"))
-    return tuple(sorted(items))
+    """Return the knobs and values in order, without keras-tuner's own entries.
+
+    Configurations that differ by rounding alone have the same key.
+    """
+    return tuple(
+        (name, comparable(values[name]))
+        for name in sorted(values)
+        if not name.startswith("tuner/")
+    )
+
+
+def comparable(value: Any) -> Any:
+    """Return a value without what rounding has made of its last digits."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def number_of_values(knob: Any) -> int:
@@ -132,6 +164,8 @@ def number_of_values(knob: Any) -> int:
         return len(knob.values)
     if knob.min_value == knob.max_value:
         return 1
+    if is_stepped(knob):
+        return step_count(knob)
     if knob.step is not None:
         return len(list(knob.values))
     if kind == "Int" and knob.sampling == "linear":
@@ -143,13 +177,18 @@ def value_at(knob: Any, position: float) -> Any:
     """Return the value at a position; Fixed has one."""
     if type(knob).__name__ == "Fixed":
         return knob.value
-    return knob.prob_to_value(min(max(float(position), 0.0), 1.0 - 1e-12))
+    within = min(max(float(position), 0.0), 1.0 - 1e-12)
+    if is_stepped(knob):
+        return step_value(knob, math.floor(within * step_count(knob)))
+    return knob.prob_to_value(within)
 
 
 def position_of(knob: Any, value: Any) -> float:
     """Return the position of a value."""
     if type(knob).__name__ == "Fixed":
         return 0.5
+    if is_stepped(knob):
+        return (step_index(knob, value) + 0.5) / step_count(knob)
     return float(knob.value_to_prob(value))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from search.oracles.memory import RememberingOracle, Values
+from search.oracles.steps import is_stepped, step_values
 
 
 class GridSearch(RememberingOracle):
@@ -57,4 +58,5 @@ def combinations(
 
 def values_of(knob: Any) -> list[Any]:
     """Return the values of a knob, its default first."""
-    return [knob.default, *(value for value in knob.values if value != knob.default)]
+    values = step_values(knob) if is_stepped(knob) else knob.values
+    return [knob.default, *(value for value in values if value != knob.default)]

@@ -100,10 +100,14 @@ class Hyperband(RememberingOracle):
         self.ledger.record(run)
 
     def by_fronts(self) -> Ledger:
-        """Return the ledger with the runs of each rung scored front by front."""
+        """Return the ledger with the runs of each rung scored front by front.
+
+        Equal points come in the order of their ids, whatever the last order was: after
+        a restart there is none.
+        """
         places: dict[str, float] = {}
         for rung in self.ledger.rungs.values():
-            ids = [run_id for _, run_id in rung.finished]
+            ids = sorted(run_id for _, run_id in rung.finished)
             points = [self.point(self.trials[run_id]) or () for run_id in ids]
             places |= {ids[i]: -place for place, i in enumerate(best_first(points))}
         return Ledger(

@@ -31,7 +31,11 @@ class RememberingOracle(keras_tuner.Oracle):
         further: further objectives, name -> direction.
         first: configurations to try after the default one; see `--start-from`.
         earlier: configurations of earlier studies with their normal scores.
+        orderable_epochs: that may still be ordered, None = any number; whoever gives
+            the orders sets it before each question.
     """
+
+    orderable_epochs: int | None = None
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from search.oracles.bohb import Bohb
-from search.oracles.encoding import Encoding, position_of
+from search.oracles.encoding import Encoding, comparable
 from search.oracles.guided import FIRST_RANDOM
 from search.oracles.memory import Values
 from search.oracles.surrogate import Known
@@ -64,12 +64,14 @@ def near_default(
         None where `ATTEMPTS` draws found nothing new.
     """
     searched = np.array(encoding.searched, int)
-    start = np.array([position_of(knob, knob.default) for knob in encoding.knobs])
+    defaults = {k: knob.default for k, knob in enumerate(encoding.knobs)}
     for _ in range(ATTEMPTS):
         redrawn = searched[rng.random(len(searched)) < REDRAWN]
-        positions = start.copy()
+        positions = np.full(len(defaults), np.nan)
         positions[redrawn] = rng.random(len(redrawn))
-        values = encoding.values(positions)
+        # As they are: by way of their positions they would come back rounded.
+        kept = {k: default for k, default in defaults.items() if k not in redrawn}
+        values = encoding.values(positions, given=kept)
         if is_new(values):
             return values
     return None
@@ -95,5 +97,7 @@ def trust_in_default(encoding: Encoding, ranked: Sequence[Values]) -> float:
 def is_near(values: Values, default: Values, encoding: Encoding) -> bool:
     """Return whether few of the searched knobs differ from the default's."""
     names = [encoding.knobs[k].name for k in encoding.searched]
-    differ = sum(values.get(name) != default.get(name) for name in names)
+    differ = sum(
+        comparable(values.get(name)) != comparable(default.get(name)) for name in names
+    )
     return bool(differ <= NEAR_UP_TO * len(names))

@@ -38,6 +38,7 @@ MOST_OBSERVED = 200
 # Relevances are fitted anew when there are so many times more observations.
 REFIT_GROWTH = 1.15
 # Results of earlier studies beyond the number of own ones: they are of another task.
+# With the own ones they are `MOST_OBSERVED` at most.
 MOST_MORE_EARLIER = 10
 FEASIBLE_REFIT_GROWTH = 1.5
 # Of trained and of failed configurations, in the model of what can be trained.
@@ -149,11 +150,10 @@ class Surrogate:
             rest = rng.choice(places[half:], MOST_OBSERVED - half, replace=False)
             places = np.concatenate([places[:half], np.sort(rest)])
         own = [known.ranked[int(place)] for place in places]
-        told = known.earlier[: len(own) + MOST_MORE_EARLIER]
-        configurations = [*own, *(values for values, _ in told)]
-        chosen = np.concatenate([targets[places], [score for _, score in told]])
+        told = told_earlier(known.earlier, len(own))
+        chosen = np.concatenate([targets[places], normal_scores(len(told))])
         spread = (chosen - chosen.mean()) / max(float(chosen.std()), 1e-9)
-        return self.points(configurations), spread
+        return self.points([*own, *told]), spread
 
     def process(self, inputs: Array, targets: Array, count: int) -> GaussianProcess:
         """Return the process over the observations, its relevances fitted in time."""
@@ -248,9 +248,14 @@ class Fitting:
         return {"fit": self.fit.packed().tolist(), "count": self.count}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over a state of `get_state`."""
-        self.fit = unpacked(np.array(state["fit"]))
-        self.count = state["count"]
+        """Take over a state of `get_state`, if it is of as many knobs.
+
+        A plain keras-tuner may find another knob after it was reloaded: all is then
+        fitted anew.
+        """
+        fit = unpacked(np.array(state["fit"]))
+        if len(fit.lengthscales) == len(self.fit.lengthscales):
+            self.fit, self.count = fit, state["count"]
 
 
 def one_thread() -> Any:
@@ -266,6 +271,22 @@ def one_thread() -> Any:
 def linear_algebra() -> ThreadpoolController:
     """Return numpy's and scipy's libraries; to look for them takes milliseconds."""
     return ThreadpoolController()
+
+
+def told_earlier(earlier: Sequence[tuple[Values, float]], own: int) -> list[Values]:
+    """Return the earlier results that a model is told of, best first.
+
+    They are spread evenly over the ranks: the best alone would say nothing of what is
+    bad, nor that they are good.
+
+    Args:
+        earlier: configurations with their normal scores.
+        own: number of results of the study itself.
+    """
+    count = min(len(earlier), own + MOST_MORE_EARLIER, MOST_OBSERVED - own)
+    order = sorted(range(len(earlier)), key=lambda place: -earlier[place][1])
+    every = len(earlier) / max(1, count)
+    return [earlier[order[int((rank + 0.5) * every)]][0] for rank in range(count)]
 
 
 def normal_scores(count: int) -> Array:
