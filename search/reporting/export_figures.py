@@ -108,7 +108,9 @@ def label(
     area = Box(*(float(edge) * points for edge in axes.get_window_extent().extents))
     marks = [(cost(item), scores[item.model]) for item in files]
     dots = [(float(x), float(y)) for x, y in axes.transData.transform(marks) * points]
-    heights = {item.model: dot[1] for item, dot in zip(files, dots, strict=True)}
+    heights: dict[str, float] = {
+        item.model: dot[1] for item, dot in zip(files, dots, strict=True)
+    }
     names = [model.replace("_", " ") for model in models]
     options = [
         along(area, heights[model], BOLD_LETTER * len(name), LINE)
