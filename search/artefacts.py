@@ -307,6 +307,7 @@ def measured(
         agreement=same,
         latency_ms=round(float(answer["latency_ms"]), 3),
         images=len(outputs),
+        source=about.source,
     )
 
 

@@ -38,6 +38,7 @@ class SearchEvents:
         self._direction = direction
         self._spent = spent
         self._tally = Tally(direction)
+        self._scores: dict[str, float] = {}  # of trials that did not fail
         self._best: float | None = None
         self._files: dict[str, EventFile] = {}
         self._graph_of: str | None = None
@@ -48,17 +49,24 @@ class SearchEvents:
         self._tally.progress(progress)
         score = progress.logs.get(self._objective)
         if score is not None:
-            self._best = self._better(score)
+            self._reached(progress.order_id, score)
         self._try(self._write_best)
 
     def changed(self, trials: list[Trial]) -> None:
-        """Write how many trials ended how, and the graph of a new best one."""
-        self._tally.changed(trials)
-        best = self._tally.best
-        if best is not None and best.score is not None:
-            self._best = self._better(best.score)
+        """Write how many trials ended how, and the graph of a new best one.
+
+        What a trial had reached before it failed is no result: the best so far is that
+        of the others.
+        """
+        news = self._tally.changed(trials)
+        for trial in news:
+            if trial.state != "FAILED" and trial.score is not None:
+                self._reached(trial.trial_id, trial.score)
+        lost = {self._lost(trial) for trial in news if trial.state == "FAILED"}
+        if True in lost:
+            self._try(self._write_best)
         if trials:
-            self._try(lambda: self._write_trials(best))
+            self._try(lambda: self._write_trials(self._tally.best))
 
     def notice(self, text: str) -> None:
         """Write nothing."""
@@ -68,10 +76,22 @@ class SearchEvents:
         for file in self._files.values():
             file.close()
 
-    def _better(self, score: float) -> float:
-        if self._best is None:
-            return score
-        return (max if self._direction == "max" else min)(self._best, score)
+    def _reached(self, trial_id: str, score: float) -> None:
+        own = self._scores.get(trial_id, score)
+        self._scores[trial_id] = self._better(own, score)
+        self._best = self._better(score if self._best is None else self._best, score)
+
+    def _lost(self, trial: Trial) -> bool:
+        """Forget the score of a trial; return whether it was the best."""
+        lost = self._scores.pop(trial.trial_id, None)
+        if lost is None or lost != self._best:
+            return False
+        better = max if self._direction == "max" else min
+        self._best = better(self._scores.values(), default=None)
+        return True
+
+    def _better(self, first: float, second: float) -> float:
+        return (max if self._direction == "max" else min)(first, second)
 
     def _write_best(self) -> None:
         name = f"best_{self._objective}"

@@ -16,11 +16,12 @@ from search.artefacts import ExportError, Source, artefact_name, write_exports
 from search.backend import load_keras
 from search.descriptions import Description, read_description
 from search.errors import InputError
-from search.files import file_hash, remove_leftovers, write_text
+from search.files import remove_leftovers, write_text
 from search.finalists import exported_members, recorded_members, recorded_order
 from search.formats import FORMATS, check_backend, check_formats
 from search.inference_models import ensemble_model
 from search.inputs import only_driver
+from search.manifest import ensemble_hash
 from search.model_card import model_card
 from search.paths import StudyPaths
 from search.records import (
@@ -156,11 +157,6 @@ def load_sources(
         return make_sources(record, models, pictures, about), pictures, learned
 
 
-def ensemble_hash(paths: StudyPaths) -> str:
-    """Return the hash of ensemble.json, by which an export knows where it is from."""
-    return file_hash(paths.ensemble)
-
-
 def load_trained(
     paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
 ) -> tuple[dict[str, Any], Any]:
@@ -247,7 +243,11 @@ def earlier_exports(paths: StudyPaths) -> list[Exported]:
     """
     mark = ensemble_hash(paths)
     records = read_records(paths.manifest, Exported)
-    return [item for item in records if is_made_from(paths.folder / item.path, mark)]
+    return [
+        replace(item, source=mark)
+        for item in records
+        if is_made_from(paths.folder / item.path, mark)
+    ]
 
 
 def is_made_from(path: Path, mark: str) -> bool:

@@ -32,7 +32,7 @@ MOST_PIXELS = 2_000_000
 
 
 def write_errors(run: Finalizing, choices: Choices, test: Predictions) -> None:
-    """Write errors.json and gallery.png.
+    """Write errors.json and gallery.png; none of it where there is no mistake.
 
     Args:
         test: member id -> probabilities on the test set.
@@ -51,6 +51,7 @@ def write_errors(run: Finalizing, choices: Choices, test: Predictions) -> None:
         names = run.data.class_names
         counts = confusion(means["ensemble"], targets, len(names))
         record["confusion"] = {"classes": names, "counts": counts}
+        content: bytes | None
         content, record["gallery"] = mistakes(
             means["ensemble"], choices.ensemble, images, targets, names
         )
@@ -59,7 +60,11 @@ def write_errors(run: Finalizing, choices: Choices, test: Predictions) -> None:
             means["ensemble"], choices.ensemble, images, targets
         )
     write_json(run.paths.errors, record)
-    write_with(run.paths.gallery, lambda file: file.write(content))
+    if content is None:  # one of an earlier ensemble shows mistakes of that
+        run.paths.gallery.unlink(missing_ok=True)
+        return
+    gallery = content
+    write_with(run.paths.gallery, lambda file: file.write(gallery))
 
 
 def reliability(
@@ -107,8 +112,8 @@ def mistakes(
     images: Array,
     labels: Array,
     names: list[str],
-) -> tuple[bytes, list[dict[str, Any]]]:
-    """Return the most confident mistakes as PNG, and which they are."""
+) -> tuple[bytes | None, list[dict[str, Any]]]:
+    """Return the most confident mistakes as PNG, None without any, and which."""
     values = scaled("classification", probabilities, blend.temperature)
     answers, sure = values.argmax(axis=1), values.max(axis=1)
     wrong = np.flatnonzero(answers != labels)
@@ -120,6 +125,8 @@ def mistakes(
         }
         for i in chosen
     ]  # fmt: skip
+    if not found:
+        return None, found
     words = [
         [f"{entry['predicted']} {entry['confidence']:.2f}", f"is {entry['true']}"]
         for entry in found

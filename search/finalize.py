@@ -262,9 +262,11 @@ def print_ensemble(paths: StudyPaths, ensemble: Ensemble, console: Console) -> N
         for note in finalist.notes:
             console.print(f"finalist {finalist.finalist_id}: {note}", markup=False)
     if ensemble.leaks.get("copies"):
+        copies = ensemble.leaks["copies"]
+        told = "is a copy" if copies == 1 else "are copies"
         console.print(
-            f"{ensemble.leaks['copies']} test images are copies of train or validation"
-            " images; ensemble.json also holds the scores without them",
+            f"{counted(copies, 'test image')} {told} of train or validation images;"
+            " ensemble.json also holds the scores without them",
             highlight=False,
         )
     if ensemble.look > 1:

@@ -169,6 +169,7 @@ class Exported:
         images: validation images compared.
         quantisation: of 8-bit files: {"weight_bits", "activation_bits", "layers" (with
             weights), "float_layers" (left float32), "calibration_images"}.
+        source: hash of the ensemble.json it was made from; "" = unknown.
     """
 
     model: Literal["ensemble", "best_single", "student"]
@@ -181,6 +182,7 @@ class Exported:
     latency_ms: float
     images: int
     quantisation: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 Record = TypeVar("Record", Trial, Finalist, Ensemble, Exported)

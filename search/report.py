@@ -67,6 +67,7 @@ FIGURES = (
     "cost_flops",
     "cost_latency_ms",
     "finalists",
+    "exports",
     "reliability",
     "classes",
     "confusion",

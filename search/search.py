@@ -250,10 +250,10 @@ def predicted_seconds(
     From the wall time of the search so far; before its first epoch, on a CPU, from the
     FLOPs of the default network and what building one takes.
     """
-    study, plan = begun.study, planned(begun.study)
+    plan = planned(begun.study)
     if plan is None:
         return None
-    most = min(plan[1], study.total_epochs or plan[1])
+    most = plan[1]
     state = read_state(paths)[0]
     done = sum(trial.epochs for trial in state.trials) if state else 0
     if state and done:
@@ -277,7 +277,8 @@ def announce(
     count = crew.number()
     cost = f"at most {counted(study.epochs, 'epoch')} a trial"
     if plan is not None:
-        most = "up to " if study.tuner in ASYNCHRONOUS else ""
+        may_be_fewer = study.tuner in ASYNCHRONOUS or plan[1] == study.total_epochs
+        most = "up to " if may_be_fewer else ""
         cost = (
             f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"
             f" (at most {study.epochs} each)"
@@ -287,7 +288,7 @@ def announce(
     if crew.cluster is not None:
         where = f"a Ray cluster, {count} trials at a time"
     parts = [study.tuner, cost, f"on {where}"]
-    if study.total_epochs is not None:
+    if study.total_epochs is not None and plan is None:
         parts.append(f"no more than {counted(study.total_epochs, 'epoch')}")
     if seconds is not None:
         parts.append(f"about {duration(seconds)}")

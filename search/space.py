@@ -15,7 +15,7 @@ from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
 from search.training import make_hypermodel
-from search.wording import duration
+from search.wording import counted, duration
 
 
 def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, Any]:
@@ -94,8 +94,8 @@ def cost_text(description: dict[str, Any]) -> str:
     if description["predicted_trials"] is None:
         return f"{description['tuner']}: {measured}"
     return (
-        f"{description['tuner']}: {description['predicted_trials']} trials,"
-        f" {description['predicted_epochs']} epochs in all, at most"
+        f"{description['tuner']}: {counted(description['predicted_trials'], 'trial')},"
+        f" {counted(description['predicted_epochs'], 'epoch')} in all, at most"
         f" {description['epochs']} a trial; {measured},"
         f" so all about {duration(description['predicted_seconds'])}"
     )

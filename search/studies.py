@@ -12,6 +12,7 @@ import hypermodels
 from search.environment import environment
 from search.errors import InputError
 from search.files import read_sealed, write_sealed
+from search.manifest import current_exports
 from search.paths import StudyPaths, studies_in, study_paths
 from search.records import JUDGED, Direction, Task, Trial, Values, ranked, read_records
 from search.wording import suggestion
@@ -301,6 +302,7 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
         try:
             study = open_study(paths) if searched else known[name]
             trials = read_records(paths.trials, Trial)
+            state = study_state(paths, trials) if searched else "ready"
         except (InputError, ValueError):
             rows.append(damaged_row(name))
             continue
@@ -314,7 +316,7 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
                 "knobs": knobs_of(study),
                 "tuner": study.tuner,
                 "epochs": study.epochs,
-                "state": study_state(paths, trials) if searched else "ready",
+                "state": state,
                 "trials": len(trials),
                 "objective": study.objective,
                 "best_score": best[0].score if best else None,
@@ -339,7 +341,7 @@ def damaged_row(name: str) -> dict[str, Any]:
 
 def study_state(paths: StudyPaths, trials: list[Trial]) -> str:
     """Return how far a searched study has come, in one word."""
-    if paths.manifest.exists():
+    if current_exports(paths):
         return "exported"
     if paths.ensemble.exists():
         return "finalized"

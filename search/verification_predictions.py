@@ -14,6 +14,7 @@ from search.paths import StudyPaths, cache_dir
 from search.records import Ensemble
 from search.reporting.records import StudyRecords
 from search.verification import Verification, compare_metrics
+from search.wording import counted
 
 KIND = "scores from predictions"
 
@@ -62,7 +63,8 @@ def check_finalists(
         name = f"finalist {key}, {split}"
         compare_metrics(found, KIND, name, getattr(finalist, split), metrics)
     if absent:
-        found.left_out.append(f"{absent} finalists, {split}: predictions not here")
+        names = counted(absent, "finalist")
+        found.left_out.append(f"{names}, {split}: predictions not here")
 
 
 def check_blends(

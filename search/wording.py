@@ -34,7 +34,12 @@ def values_text(values: Values) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as `45 s`, `12 min` or `3 h 20 min`."""
+    """Return seconds as `0.35 s`, `45 s`, `12 min` or `3 h 20 min`.
+
+    Two digits below 10 s; what is less than a millisecond is `0 s`.
+    """
+    if 0.001 <= seconds < 9.95:
+        return f"{seconds:.2g} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -143,6 +143,25 @@ def test_on_paper_and_without_scripts_the_drawn_figures_stand(
     assert drawn > 10
 
 
+@pytest.mark.parametrize(("edge", "shown"), [(60, 60), (2400, 1088)])
+def test_a_gallery_is_never_larger_than_it_is_and_dim_in_the_dark(
+    browser: Browser, tmp_path: Path, edge: int, shown: int
+) -> None:
+    paths = write_study(tmp_path, trials=6, seeds=1, knobs=FEW)
+    Image.new("RGB", (edge, 20), "white").save(paths.gallery)
+    report([paths])
+    address = (paths.folder / "report.html").as_uri()
+    look = "const image = document.querySelector('figure img');"
+    for dark in (False, True):
+        browser.open(address, 1280, 900, dark=dark)
+        width, dimmed = browser.run(
+            f"{look} return [image.offsetWidth, getComputedStyle(image).filter]"
+        )
+        assert width <= edge and abs(width - shown) < 100
+        assert dimmed.startswith("brightness(0.") == dark
+    browser.shot(f"gallery-{edge}-dark")
+
+
 def test_a_study_that_just_began_has_a_page(browser: Browser, tmp_path: Path) -> None:
     paths = write_study(tmp_path, trials=0)
     report([paths])

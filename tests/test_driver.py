@@ -327,6 +327,14 @@ def test_which_file_has_changed_is_told(tmp_path: Path) -> None:
         record_study(paths, of, {"fingerprint": "b"}, "three", "")
 
 
+@pytest.mark.parametrize("tuner", ["random", "bohb", "hyperband"])
+def test_no_more_epochs_are_foretold_than_are_allowed(tuner: str) -> None:
+    whole = planned(study(tuner, trials=9))
+    assert whole is not None and whole[1] > 15
+    assert planned(study(tuner, trials=9, total_epochs=15)) == (9, 15)
+    assert planned(study(tuner, trials=9, total_epochs=500)) == whole
+
+
 def test_total_epochs_are_not_passed_and_a_larger_number_goes_on(
     tmp_path: Path,
 ) -> None:

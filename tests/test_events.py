@@ -135,6 +135,20 @@ def test_the_search_is_a_run_that_a_restart_continues(tmp_path: Path) -> None:
     assert curve(by_seconds, "search_by_seconds/best_val_dice")[-1] == (40, 0.7)
 
 
+def test_what_a_trial_reached_before_it_failed_is_not_the_best(tmp_path: Path) -> None:
+    paths = study_paths("study", tmp_path / "results", tmp_path)
+    events = SearchEvents(paths, "val_dice", "max", lambda: 1.0)
+    trials = [Trial("0000", "RUNNING"), Trial("0001", "RUNNING")]
+    events.changed(trials)
+    for trial_id, epoch, score in (("0000", 1, 0.5), ("0001", 1, 0.9)):
+        events.progress(Progress(trial_id, epoch, 1.0, {"val_dice": score}))
+    events.changed([trials[0], Trial("0001", "FAILED", 0.9, 1, 1)])
+    events.progress(Progress("0000", 2, 1.0, {"val_dice": 0.4}))
+    events.close()
+    best = curve(paths.logs / "search", "search/best_val_dice")
+    assert best == [(1, 0.5), (2, 0.9), (2, 0.5), (3, 0.5)]
+
+
 def test_the_graph_of_the_best_trial_is_that_of_the_search(tmp_path: Path) -> None:
     paths = study_paths("study", tmp_path / "results", tmp_path)
     events = SearchEvents(paths, "val_dice", "max", lambda: 1.0)

@@ -23,6 +23,7 @@ from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError, StorageError
 from search.formats import FORMATS, check_backend, check_formats, named_formats
 from search.inference_models import ensemble_model, inference_model
+from search.manifest import current_exports
 from search.paths import study_paths
 from search.records import (
     BestSingle,
@@ -33,7 +34,7 @@ from search.records import (
     write_ensemble,
     write_records,
 )
-from search.studies import Study, record_study
+from search.studies import Study, record_study, study_state
 
 # The package gives the function of this name.
 export = importlib.import_module("search.export")
@@ -515,12 +516,14 @@ def test_exporting_again_replaces_what_was_there(source, tmp_path, monkeypatch):
 
 def test_earlier_formats_stay_in_the_manifest_of_the_same_ensemble(exports):
     paths = exports["classification"].paths
-    assert export.earlier_exports(paths) == exports["classification"].records
+    records = exports["classification"].records
+    assert export.earlier_exports(paths) == records == current_exports(paths)
     record = json.loads(paths.ensemble.read_text())
     before = paths.ensemble.read_text()
     try:
         paths.ensemble.write_text(json.dumps(record | {"temperature": 3.0}))
-        assert export.earlier_exports(paths) == []
+        assert export.earlier_exports(paths) == current_exports(paths) == []
+        assert study_state(paths, []) == "finalized"
     finally:
         paths.ensemble.write_text(before)
 

@@ -1,6 +1,9 @@
 """Where the ensemble errs: what finalize leaves for the report."""
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +11,15 @@ from PIL import Image
 
 from search.blending import Calibrated
 from search.datasets.sources import VOID
-from search.final_errors import confusion, masks, mistakes, reliability
+from search.files import read_json
+from search.final_errors import (
+    confusion,
+    masks,
+    mistakes,
+    reliability,
+    write_errors,
+)
+from search.paths import study_paths
 
 RANDOM = np.random.default_rng(0)
 
@@ -52,7 +63,27 @@ def test_the_surest_mistakes_come_first() -> None:
     )
     assert [entry["image"] for entry in found] == [0, 1, 3]
     assert found[0]["predicted"] == "cat" and found[0]["true"] == "dog"
+    assert content is not None
     assert Image.open(io.BytesIO(content)).width > 300
+
+
+def test_no_gallery_is_left_where_there_is_no_mistake(tmp_path: Path) -> None:
+    """Not that of an earlier ensemble either, whose mistakes it shows."""
+    paths = study_paths("right", tmp_path, tmp_path)
+    labels = np.array([0, 1, 1])
+    right = {"a": np.eye(2)[labels], "b": np.eye(2)[1 - labels]}
+    data = SimpleNamespace(
+        open=lambda split, task: (np.zeros((3, 16, 16, 3), np.uint8), labels),
+        class_names=["cat", "dog"],
+    )
+    study = SimpleNamespace(task="classification")
+    run: Any = SimpleNamespace(study=study, data=data, paths=paths)
+    for member, is_right in (("b", False), ("a", True)):
+        blend = Calibrated({member: 1.0})
+        choices: Any = SimpleNamespace(ensemble=blend, best_single=blend)
+        write_errors(run, choices, right)
+        assert paths.gallery.exists() is not is_right
+        assert (read_json(paths.errors)["gallery"] == []) is is_right
 
 
 def test_masks_go_from_the_worst_to_the_best() -> None:

@@ -61,6 +61,7 @@ def make_study(task: str = "classification", **changes: Any) -> Study:
         task,  # type: ignore[arg-type]
         "shapes",
         "convnet" if task == "classification" else "unet",
+        tuner="kt-hyperband",  # of which rungs are where trials ended
         objective="val_accuracy" if task == "classification" else "val_dice",
         epochs=RUNGS[-1],
         fixed={"base_filters": 32},
@@ -422,7 +423,7 @@ def test_figures_are_written_and_linked(full: Any) -> None:
     assert linked == figures == set(paths.figures.glob("*.png"))
     assert {file.stem for file in figures} == {
         "best_so_far", "learning_curves", "rank_agreement", "knob_importance",
-        "parallel_coordinates", "knobs", "cost_parameters", "finalists",
+        "parallel_coordinates", "knobs", "cost_parameters", "finalists", "exports",
         "reliability", "confusion",
     }  # fmt: skip
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in figures)
@@ -637,7 +638,7 @@ def test_it_says_which_files_to_open(full: Any, capsys: Any) -> None:
     print_report(files, Console(width=200))
     said = capsys.readouterr().out
     assert str(paths.folder / "report.html") in said
-    assert "and 10 figures" in said
+    assert "and 11 figures" in said
 
 
 def test_several_studies_make_one_page_with_a_table_across_them(

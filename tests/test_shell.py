@@ -1,5 +1,6 @@
 """Habits of a shell: versions, completion, dry runs, help, colours and widths."""
 
+import json
 import os
 import re
 import signal
@@ -75,6 +76,11 @@ def test_a_dry_run_says_the_cost_and_records_nothing(
     text = " ".join(capsys.readouterr().out.split())
     assert "Would search shapes-convnet: random, 3 trials, 27 epochs" in text
     assert "on 1 worker process, about" in text
+    plan += ["--total-epochs", "20", "--json"]
+    assert run(["search", "shapes-convnet", *plan, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "random, up to 3 trials, 20 epochs in all" in " ".join(said.err.split())
+    assert json.loads(said.out)["predicted_epochs"] == 20
     assert list(tmp_path.iterdir()) == []
 
 

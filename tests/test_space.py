@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from search.cli import run
-from search.space import print_space
+from search.space import cost_text, print_space
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +60,15 @@ def test_the_table_shows_all_of_it(description: dict[str, Any], width: int) -> N
         assert word in text.replace("\n", " ")
     # Nothing is cut off: the longest value of a choice is whole.
     assert "…" not in text.replace(" … ", " ")
+
+
+def test_one_trial_of_one_epoch_is_no_plural() -> None:
+    told = cost_text(
+        {
+            "tuner": "random", "epochs": 1, "predicted_trials": 1,
+            "predicted_epochs": 1, "predicted_epoch_seconds": 0.351,
+            "predicted_seconds": 0.4,
+        }
+    )  # fmt: skip
+    assert told.startswith("random: 1 trial, 1 epoch in all, at most 1 a trial;")
+    assert "takes about 0.35 s here" in told

@@ -194,8 +194,30 @@ def show_sklearn() -> None:
     bayesian.sklearn = sklearn
 
 
+def planned_rungs(study: Study) -> list[int]:
+    """Return the epochs at which our tuners compare trials; empty for the others."""
+    if study.tuner == "hyperband":
+        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
+        return sorted({epochs for bracket in brackets for epochs in bracket.epochs})
+    if study.tuner in ASYNCHRONOUS:
+        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
+        return list(plan.bracket.epochs)
+    return []
+
+
 def planned(study: Study) -> tuple[int, int] | None:
-    """Return (configurations, epochs) the study will train, where that is known."""
+    """Return (configurations, epochs) the study will train, where that is known.
+
+    Not more epochs than the study allows in all.
+    """
+    plan = full_plan(study)
+    if plan is None or study.total_epochs is None:
+        return plan
+    return plan[0], min(plan[1], study.total_epochs)
+
+
+def full_plan(study: Study) -> tuple[int, int] | None:
+    """Return (configurations, epochs) of the tuner's plan, where that is known."""
     if study.tuner == "hyperband":
         brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from search.pareto import front, objectives_of
 from search.records import Metrics
 from search.reporting.blocks import (
     Block,
@@ -12,9 +13,11 @@ from search.reporting.blocks import (
     Tiles,
 )
 from search.reporting.comparisons import origin_of
+from search.reporting.figures import listed
 from search.reporting.final_sections import scores_table, without_network
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
+from search.reporting.trainings import failed_candidates, trainings_of
 from search.wording import counted, duration, shown
 
 
@@ -40,27 +43,23 @@ def answer_section(records: StudyRecords) -> Section:
 def comparison_tiles(records: StudyRecords) -> list[Tile]:
     """Return what comparisons and paths without a search cost.
 
-    The record of a path does not hold the time of its trainings.
+    The record of a path does not hold the time of its trainings, nor how many seeds of
+    a candidate failed.
     """
-    runs = [run for c in records.comparisons.values() for run in c.runs]
-    seeds = {run.seed for run in runs}
-    trainings, epochs = len(runs), sum(run.epochs for run in runs)
-    failed = sum(run.score is None for run in runs)
-    for path in records.ablations.values():
-        seeds |= set(path.seeds)
-        tried = [candidate for step in path.steps for candidate in step.candidates]
-        trainings += len(path.seeds) * (1 + len(tried))
-        start = records.study.epochs
-        epochs += len(path.seeds) * (start + sum(one.epochs for one in tried))
-        failed += len(path.seeds) * sum(one.score is None for one in tried)
+    done = trainings_of(records)
+    seeds = {one.seed for one in done}
+    epochs = sum(one.epochs for one in done)
     tiles = [
-        Tile("trainings", f"{trainings:,}", counted(len(seeds), "seed")),
+        Tile("trainings", f"{len(done):,}", counted(len(seeds), "seed")),
         Tile("epochs", f"{epochs:,}", "of all trainings"),
     ]
     if not records.ablations:
-        seconds = duration(sum(run.seconds for run in runs))
+        seconds = duration(sum(one.seconds for one in done))
         tiles.append(Tile("training time", seconds, "of all trainings, added up"))
-    return [*tiles, Tile("failures", str(failed), "")]
+    lost = len(failed_candidates(records))
+    failed = sum(one.has_failed for one in done) + lost
+    note = "at least: a path records that a seed failed, not how many" if lost else ""
+    return [*tiles, Tile("failures", str(failed), note)]
 
 
 def question(records: StudyRecords) -> str:
@@ -71,7 +70,7 @@ def question(records: StudyRecords) -> str:
     if not records.is_comparison_only:
         asked.append(
             f"Which configuration of {study.hypermodel} {what} {study.dataset} best, by"
-            f" {records.objective}?"
+            f" {listed(objectives_of(study))}?"
         )
     for knob in dict.fromkeys(c.knob for c in records.comparisons.values()):
         asked.append(f"What does {knob} change, everything else equal?")
@@ -93,18 +92,36 @@ def answer(records: StudyRecords) -> str:
             f" test {metric} of {with_interval(records, 'ensemble', ensemble.test)}."
             f" The best single model, {single.member}, reaches"
             f" {with_interval(records, 'best_single', single.test)}."
+            f"{on_front(records)}"
         )
     if records.best:
         best = records.best[0]
+        opened = (
+            "was opened, and no score on it is on record yet"
+            if records.looks
+            else "has not been read"
+        )
         return (
-            f"The best of {counted(tried(records), 'trial')} so far is trial"
+            f"The best of {counted(records.tried, 'trial')} so far is trial"
             f" {best.trial_id}: {records.objective} {shown(best.score)} in epoch"
             f" {best.best_epoch}. It was chosen by this very number, which is therefore"
-            " optimistic; the test set has not been read."
+            f" optimistic; the test set {opened}.{on_front(records)}"
         )
     if not records.trials:
         return "No search yet: no trial was begun."
     return f"No result yet: {counted(len(records.trials), 'trial')}, none with a score."
+
+
+def on_front(records: StudyRecords) -> str:
+    """Say how many trials no other beats, where there are several objectives."""
+    number = len(front(records.trials, records.study))
+    if not number:
+        return ""
+    verb = "is" if number == 1 else "are"
+    return (
+        f" {counted(number, 'trial')} {verb} on the front: no other is as good in"
+        f" {listed(objectives_of(records.study))}."
+    )
 
 
 def test_interval(
@@ -153,12 +170,13 @@ def caveat(records: StudyRecords) -> str:
             " of training; both models saw the same images, so their difference is more"
             " certain than the intervals suggest."
         )
+    if records.ensemble is not None and records.ensemble.look > 1:
+        text += (
+            f" This was look {records.ensemble.look} at the test set: members were"
+            " chosen when the score of an earlier look was known, so this score is"
+            " optimistic."
+        )
     return text
-
-
-def tried(records: StudyRecords) -> int:
-    """Return how many trials could be trained; too large ones were not begun."""
-    return len(records.trials) - len(records.infeasible)
 
 
 def answer_tiles(records: StudyRecords) -> list[Tile]:
@@ -176,11 +194,11 @@ def answer_tiles(records: StudyRecords) -> list[Tile]:
         best = records.best[0]
         tiles = [Tile(records.objective, shown(best.score), f"trial {best.trial_id}")]
     failed = len(records.failures)
-    share = f"{failed / tried(records):.0%} of those trained" if failed else ""
+    share = f"{failed / records.tried:.0%} of those trained" if failed else ""
     most = f"at most {records.study.epochs} a trial"
     return [
         *tiles,
-        Tile("trials", f"{tried(records):,}", f"{len(records.best)} with a score"),
+        Tile("trials", f"{records.tried:,}", f"{len(records.best)} with a score"),
         Tile("epochs of the search", f"{records.epochs:,}", most),
         Tile("training time", duration(records.seconds), "of all trials, added up"),
         Tile("failures", str(failed), share),

@@ -109,9 +109,10 @@ def best_so_far_chart(records: StudyRecords) -> Option:
             dots.append({"value": [place, trial.score], "name": words})
         spent += trial.epochs
     steps = best_so_far(records)
-    low = min(dot["value"][1] for dot in dots)
+    worst = min if records.direction == "max" else max
+    edge = worst(dot["value"][1] for dot in dots)
     for cross in crosses:
-        cross["value"][1] = low
+        cross["value"][1] = edge
     line = [
         {"value": step, "name": f"{records.objective} {shown(step[1])}"}
         for step in steps

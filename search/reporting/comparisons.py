@@ -24,6 +24,7 @@ from search.reporting.blocks import (
 from search.reporting.drawing import BLUE, ORANGE, SOFT, VERMILLION, short
 from search.reporting.records import StudyRecords
 from search.variants import label
+from search.wording import counted
 
 ROW_INCHES = 0.36
 WIDTH = 6.4
@@ -63,7 +64,7 @@ def comparison_blocks(
             ),
             [value_row(comparison, value) for value in comparison.values],
             f"{comparison.knob}, from {origin_of(comparison.base)};"
-            f" {len(comparison.seeds)} seeds.",
+            f" {counted(len(comparison.seeds), 'seed')}.",
         ),
         Pictures([comparison_picture(key, comparison)]),
         *(
@@ -102,7 +103,7 @@ def value_row(comparison: Comparison, value: str) -> list[Cell]:
         score_cell(fmean(scores) if scores else None),
         score_cell(min(scores, default=None)),
         score_cell(max(scores, default=None)),
-        words(f"{len(scores)} of {len(runs)}"),
+        Cell(f"{len(scores)} of {len(runs)}", len(scores)),
         count_cell(runs[0].parameters if runs else None),
         time_cell(sum(run.seconds for run in runs) / epochs) if epochs else words("–"),
     ]
@@ -136,11 +137,11 @@ def comparison_picture(key: str, comparison: Comparison) -> Picture:
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(f"difference to {short(rows[0])}, 95 % interval")
 
-    n = len(comparison.seeds)
+    n = counted(len(comparison.seeds), "seed")
     return Picture(
         f"compare_{key}",
         f"{comparison.knob}: scores and paired differences",
-        f"First: best {comparison.objective} of each training (n = {n} seeds a value)."
+        f"First: best {comparison.objective} of each training (n = {n} a value)."
         f" Second: difference to {rows[0]} on the same seed; red where the interval"
         " leaves out zero.",
         [
@@ -167,17 +168,13 @@ def name_rows(axes: Any, rows: Sequence[str]) -> None:
 
 def path_blocks(key: str, path: AblationPath) -> list[Block]:
     """Return an ablation path: words, table and figure."""
-    known = [s for s in path.steps if s.gain is not None]
-    sign = 1 if path.direction == "max" else -1
-    best = max(known, key=lambda step: sign * (step.gain or 0), default=None)
     last = path.steps[-1]
     told = (
         f"From the {path.base} to {origin_of(path.target)} {path.objective}"
         f" goes from {score_cell(path.steps[0].score).text} to"
-        f" {score_cell(last.score).text} in {len(path.steps) - 1} steps."
+        f" {score_cell(last.score).text} in {counted(len(path.steps) - 1, 'step')}."
+        f"{best_step_text(path)}"
     )
-    if best is not None:
-        told += f" {best.knob} gains most: {best.gain:+.4f}."
     rows = [
         [
             words(number),
@@ -185,30 +182,44 @@ def path_blocks(key: str, path: AblationPath) -> list[Block]:
             words("" if step.before is None else label(step.before)),
             words("" if step.after is None else label(step.after)),
             score_cell(step.score),
-            words("" if step.gain is None else f"{step.gain:+.4f}"),
-            words(
+            Cell("" if step.gain is None else f"{step.gain:+.4f}", step.gain),
+            Cell(
                 f"{step.low:+.4f} to {step.high:+.4f}"
                 if step.low is not None and step.high is not None
-                else ""
+                else "",
+                step.low,
             ),
         ]
         for number, step in enumerate(path.steps)
     ]
-    heads = columns(["step", "knob", "from", "to"], [path.objective, "gain", "95 %"])
-    n = len(path.seeds)
+    change = "gain" if path.direction == "max" else "change"
+    heads = columns(["step", "knob", "from", "to"], [path.objective, change, "95 %"])
+    n = counted(len(path.seeds), "seed")
     caption = (
-        f"Mean of n = {n} seeds. At each step the knob that gained most was set (after"
+        f"Mean of n = {n}. At each step the knob that gained most was set (after"
         " Fawcett & Hoos 2016); a gain is optimistic, being the largest of several."
     )
     picture = Picture(
         f"ablation_{key}",
         "Ablation path",
-        f"{path.objective} after each step, validation, mean of n = {n} seeds.",
+        f"{path.objective} after each step, validation, mean of n = {n}.",
         [Panel("score after each step of the path", path_drawer(path))],
         size=(WIDTH, 0.8 + ROW_INCHES * len(path.steps)),
         left=2.3,
     )
     return [Text(told), Table(heads, rows, caption), Pictures([picture])]
+
+
+def best_step_text(path: AblationPath) -> str:
+    """Say which step improves the objective most, and by how much."""
+    sign = 1 if path.direction == "max" else -1
+    gains = [(sign * s.gain, str(s.knob)) for s in path.steps if s.gain is not None]
+    if not gains:
+        return ""
+    most, knob = max(gains, key=lambda gain: gain[0])
+    if most <= 0:
+        return " No step improves it."
+    return f" {knob} improves it most: {sign * most:+.4f}."
 
 
 def path_drawer(path: AblationPath) -> Callable[[Any], None]:

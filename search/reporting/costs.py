@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from statistics import stdev, variance
 from typing import Any
 
+from search.comparisons import folder_of
 from search.pareto import value_of
 from search.records import Trial
 from search.reporting.blocks import Block, Panel, Picture, Pictures, Section, Text
 from search.reporting.charts import cost_chart
 from search.reporting.drawing import BLUE, ORANGE, plain_log, widen
-from search.reporting.records import StudyRecords
+from search.reporting.records import HALVING, StudyRecords
+from search.wording import counted
 
 COSTS = {
     "parameters": "parameters",
@@ -18,6 +20,8 @@ COSTS = {
     "latency_ms": "milliseconds of one image, forward",
 }
 FEWEST_DOTS = 3
+# Of two trainings the deviation is off by any factor: it is not told.
+FEWEST_FREEDOM = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class SeedNoise:
     deviation: float
     configurations: int
     trainings: int
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the deviation."""
+        return self.trainings - self.configurations
 
 
 def costs_section(records: StudyRecords) -> Section | None:
@@ -89,41 +98,65 @@ def cheap_front(
 
 
 def noise_blocks(records: StudyRecords) -> list[Block]:
-    """Say how much the same configuration varies beside different ones."""
+    """Say how much the same configuration varies beside different ones.
+
+    Nothing where too few trainings tell it.
+    """
     noise = seed_noise(records)
-    if noise is None:
+    if noise is None or noise.freedom < FEWEST_FREEDOM:
         return []
     text = (
         f"Chance: the same configuration trained from other seeds differs in"
         f" {records.objective} by a standard deviation of {noise.deviation:.4f}"
-        f" ({noise.trainings} trainings of {noise.configurations} configurations)."
+        f" ({noise.trainings} trainings of"
+        f" {counted(noise.configurations, 'configuration')})."
     )
     full = [t.score for t in records.best if t.epochs >= records.study.epochs]
     scores = [score for score in full if score is not None]
-    if len(scores) >= FEWEST_DOTS and noise.deviation > 0:
-        spread = stdev(scores)
+    if len(scores) >= FEWEST_DOTS:
+        which = ""
+        if records.study.tuner in HALVING:
+            which = ", most or all of them promoted for their early scores,"
         text += (
-            f" The scores of the {len(scores)} trials that were fully trained differ by"
-            f" {spread:.4f}, {spread / noise.deviation:.1f} times as much: that is what"
-            " all knobs together do."
+            f" The scores of the {len(scores)} trials that were fully trained{which}"
+            f" differ by {knobs_text(stdev(scores), noise.deviation)}."
         )
     return [Text(text)]
 
 
+def knobs_text(spread: float, noise: float) -> str:
+    """Say how much of the spread of scores the knobs do, and how much chance.
+
+    Both are independent, so that their variances add up to that of the spread.
+    """
+    part = max(0.0, spread**2 - noise**2) ** 0.5
+    if not part:
+        return f"{spread:.4f}, which is no more than chance does"
+    return f"{spread:.4f}: knobs and chance together. The knobs alone: {part:.4f}"
+
+
 def seed_noise(records: StudyRecords) -> SeedNoise | None:
-    """Estimate what chance does from finalists and comparisons, where they repeat."""
-    groups: dict[tuple[str, str], list[float]] = {}
+    """Estimate what chance does from finalists and comparisons, where they repeat.
+
+    A training that several of them share counts once.
+    """
+    groups: dict[tuple[str, str], dict[int, float]] = {}
+    known: set[str] = set()
     # A loss is of another scale than the metric that finalists are judged by.
     is_metric = records.objective == f"val_{records.metric}"
     for finalist in records.finalists if is_metric else []:
         score = finalist.validation.get(records.metric)
         if score is not None:
-            groups.setdefault(("finalist", finalist.trial_id), []).append(score)
-    for key, comparison in records.comparisons.items():
+            own = groups.setdefault(("finalist", finalist.trial_id), {})
+            own[finalist.seed] = score
+            known.add(folder_of(finalist.values, finalist.seed))
+    for comparison in records.comparisons.values():
         for run in comparison.runs:
-            if run.score is not None:
-                groups.setdefault((key, run.value), []).append(run.score)
-    repeated = [scores for scores in groups.values() if len(scores) > 1]
+            is_new = folder_of(run.values, run.seed) not in known
+            if run.score is not None and is_new:
+                own = groups.setdefault(("compared", folder_of(run.values, 0)), {})
+                own[run.seed] = run.score
+    repeated = [[*scores.values()] for scores in groups.values() if len(scores) > 1]
     if not repeated:
         return None
     freedom = sum(len(scores) - 1 for scores in repeated)

@@ -14,6 +14,7 @@ from search.reporting.blocks import Panel, Picture
 
 # Okabe & Ito 2008, and greys.
 BLUE, ORANGE, VERMILLION = "#0072B2", "#E69F00", "#D55E00"
+GREEN = "#009E73"
 INK, SOFT, LINE = "#24292f", "#6a737d", "#e4e7eb"
 PNG_DOTS = 140
 LARGE = 1e4

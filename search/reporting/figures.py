@@ -35,12 +35,13 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
     """Return the best objective against epochs spent."""
     steps = best_so_far(records)
     sign = 1 if records.direction == "max" else -1
+    worst = 0.02 if records.direction == "max" else 0.98  # of the height of the axes
 
     def draw(axes: Any) -> None:
         scored, failed = spent_when(records)
         axes.plot(*scored.T, ".", color="#b4bac2", markersize=4.5)
         axes.plot(
-            failed, np.full(len(failed), 0.02), "x", color=VERMILLION, markersize=4.5,
+            failed, np.full(len(failed), worst), "x", color=VERMILLION, markersize=4.5,
             transform=axes.get_xaxis_transform(), clip_on=False,
         )  # fmt: skip
         epochs, scores = zip(*steps, strict=True)
@@ -58,7 +59,8 @@ def best_so_far_picture(records: StudyRecords) -> Picture:
         axes.set_ylabel(records.objective)
 
     failed = len(records.failures)
-    cross = f"; a cross: one of {failed} trials that failed" if failed else ""
+    cross = "; a cross: a trial that failed" if failed else ""
+    cross += f" ({failed})" if failed > 1 else ""
     return Picture(
         "best_so_far",
         "Best so far",
@@ -201,12 +203,13 @@ def finalists_picture(records: StudyRecords) -> Picture:
     chosen = records.finalists[:MOST_FINALISTS]
     left = len(records.finalists) - len(chosen)
     rest = f" The first {len(chosen)} are shown." if left else ""
+    whole = counted(len(chosen), "finalist")
     return Picture(
         "finalists",
         "Learning curves of the finalists",
         f"{quantity} on train (measured during the epoch, with augmentation and"
-        f" dropout where used) and on validation (after it), n = {len(chosen)}"
-        f" finalists. Dashed: the epoch whose weights were kept.{rest}",
+        f" dropout where used) and on validation (after it), n = {whole}."
+        f" Dashed: the epoch whose weights were kept.{rest}",
         [Panel(f"learning curves of {f.finalist_id}", drawer(f)) for f in chosen],
         PANEL_SIZE,
         columns=3,

@@ -25,7 +25,7 @@ from search.reporting.error_figures import (
     reliability_picture,
 )
 from search.reporting.records import StudyRecords
-from search.wording import shown
+from search.wording import counted, shown
 
 LOWER_IS_BETTER = ("nll", "brier", "ece", "loss")
 # Metrics of all pixels painted alike: the same for every model.
@@ -138,9 +138,11 @@ def library_blocks(ensemble: Ensemble, metric: str) -> list[Block]:
     if not rows:
         return []
     how = ensemble.selection
+    candidates = counted(how.get("candidates", len(rows)), "network")
+    bags = f"{counted(how['bags'], 'bag')}, " if "bags" in how else ""
     text = (
-        f"Chosen from {how.get('candidates')} networks by {how.get('method')} selection"
-        f" ({how.get('bags')} bags, seed {how.get('seed')})."
+        f"Chosen from {candidates} by {how.get('method')} selection"
+        f" ({bags}seed {how.get('seed')})."
     )
     heads = columns(["member", "kind"], ["epoch", f"validation {metric}", "weight"])
     return [Text(text), Table(heads, rows)]
@@ -217,9 +219,11 @@ def leak_blocks(leaks: Mapping[str, Any]) -> list[Block]:
     """Say how many test images were also trained on."""
     if not leaks:
         return []
+    copies, near = leaks["copies"], leaks["near_copies"]
     text = (
-        f"{leaks['copies']} test images have the same pixels as an image of train or"
-        f" validation, {leaks['near_copies']} look like one (copies included)."
+        f"{counted(copies, 'test image')} {'has' if copies == 1 else 'have'} the same"
+        f" pixels as an image of train or validation, {near:,}"
+        f" {'looks' if near == 1 else 'look'} like one (copies included)."
     )
     return [Text(text, "note")]
 
@@ -239,7 +243,8 @@ def errors_section(records: StudyRecords) -> Section | None:
 
 def gallery_blocks(records: StudyRecords) -> list[Block]:
     """Return the test images that tell most of how the ensemble errs."""
-    if records.gallery is None:
+    is_blank = records.errors.get("gallery") == []  # as it was once written
+    if records.gallery is None or is_blank:
         return []
     title = "The most confident mistakes"
     caption = (
@@ -269,7 +274,10 @@ def class_blocks(ensemble: Ensemble) -> list[Block]:
         for row in hardest
     ]
     heads = columns(["class"], ["images", "ensemble", "best single"])
-    caption = f"Test accuracy of the {len(rows)} hardest of {len(known)} classes."
+    of_all = counted(len(known), "class")
+    caption = f"Test accuracy of the {len(rows)} hardest of {of_all}."
+    if len(rows) == len(known):
+        caption = f"Test accuracy of {of_all}, the hardest first."
     pairs = [
         [words(row["true"]), words(row["predicted"]), count_cell(row["images"])]
         for row in ensemble.confusions[:PAIRS_SHOWN]

@@ -17,6 +17,7 @@ from search.reporting.statistics import (
     REPEATS,
     Importance,
 )
+from search.wording import counted
 
 KNOB_SIZE = (3.3, 2.5)
 MOST_CATEGORIES = 8
@@ -41,7 +42,7 @@ def knobs_picture(records: StudyRecords) -> Picture | None:
     shade = (
         f"standing out more the more epochs it had ({min(epochs)} to {max(epochs)})"
         if min(epochs) < max(epochs)
-        else f"each after {epochs[0]} epochs"
+        else f"each after {counted(epochs[0], 'epoch')}"
     )
     return Picture(
         "knobs",
@@ -137,10 +138,11 @@ def importance_picture(found: Importance, records: StudyRecords) -> Picture:
     when = (
         ""
         if found.epochs is None
-        else f" after {found.epochs} epochs (the lowest rung)"
+        else f" after {counted(found.epochs, 'epoch')} (the lowest rung)"
     )
     left = len(found.knobs) - len(knobs)
-    rest = f" {left} knobs below these are left out." if left > 0 else ""
+    verb = "is" if left == 1 else "are"
+    rest = f" {counted(left, 'knob')} below these {verb} left out." if left > 0 else ""
     return Picture(
         "knob_importance",
         "How much each knob tells of the score",

@@ -121,7 +121,7 @@ def study_row(records: StudyRecords) -> list[Cell]:
         words(records.objective),
         score_cell(best),
         *test,
-        count_cell(len(records.trials)),
+        count_cell(records.tried),
         count_cell(records.epochs),
         Cell(duration(records.seconds), records.seconds),
         words(commit or "–"),

@@ -13,6 +13,8 @@ from search.comparisons import (
 )
 from search.errors import InputError
 from search.files import read_json
+from search.manifest import current_exports
+from search.oracles import planned_rungs
 from search.paths import StudyPaths
 from search.records import (
     Ensemble,
@@ -36,6 +38,7 @@ class StudyRecords:
 
     Attributes:
         about: study.json.
+        exports: files of the ensemble on record, not of an earlier one.
         looks: entries of the test ledger, oldest first.
         comparisons, ablations, galleries: file name without suffix -> what it holds.
         errors: errors.json; empty where it is not there.
@@ -70,6 +73,11 @@ class StudyRecords:
         return [trial for trial in self.trials if trial.state == "INFEASIBLE"]
 
     @property
+    def tried(self) -> int:
+        """Return how many trials could be trained; infeasible ones were not begun."""
+        return len(self.trials) - len(self.infeasible)
+
+    @property
     def is_comparison_only(self) -> bool:
         """Return whether values were compared and nothing was searched."""
         return bool(self.comparisons or self.ablations) and not self.trials
@@ -102,9 +110,17 @@ class StudyRecords:
 
     @cached_property
     def rungs(self) -> list[int]:
-        """Epoch counts at which trials were compared and some of them ended."""
+        """Epoch counts at which trials were compared, as far as any has come.
+
+        keras-tuner's Hyperband has no plan that could be asked: its rungs are where
+        trials ended.
+        """
         if self.study.tuner not in HALVING:
             return []
+        most = max((trial.epochs for trial in self.best), default=0)
+        planned = planned_rungs(self.study)
+        if planned:
+            return [epochs for epochs in planned if epochs <= most]
         ends = [trial.epochs for trial in self.best if trial.message is None]
         return sorted({e for e in ends if ends.count(e) > 1 or e == self.study.epochs})
 
@@ -122,7 +138,7 @@ def read_study_records(paths: StudyPaths) -> StudyRecords:
             trials=read_records(paths.trials, Trial),
             finalists=read_records(paths.finalists, Finalist),
             ensemble=read_ensemble(paths.ensemble),
-            exports=read_records(paths.manifest, Exported),
+            exports=current_exports(paths),
             looks=read_json(paths.test_ledger) if paths.test_ledger.exists() else [],
             comparisons={
                 file.stem: read_comparison(file)

@@ -1,10 +1,10 @@
 """The sections on the search itself: curves, knobs, rungs, failures, every trial."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from hypermodels import FROM_SCRATCH
-from search.pareto import direction_of, front, value_of
+from search.pareto import COSTS, direction_of, front, value_of
 from search.records import Trial
 from search.reporting.blocks import (
     Block,
@@ -34,18 +34,16 @@ from search.reporting.knob_figures import (
 )
 from search.reporting.knobs import varied_knobs
 from search.reporting.records import StudyRecords
+from search.reporting.settings import budget_text, further_settings, pretrained_weights
 from search.reporting.statistics import (
     FEWEST_FOR_RANKS,
     knob_importance,
     rank_agreements,
 )
-from search.studies import Study
 from search.wording import counted, values_text
 
-
-def pretrained_weights(study: Study) -> str:
-    """Return where the pretrained part of a network has its weights from."""
-    return "none" if study.hypermodel in FROM_SCRATCH else study.weights
+# How the message of an infeasible trial names the limit.
+LIMIT = re.compile(r"--max-[a-z-]+")
 
 
 def search_section(records: StudyRecords) -> Section | None:
@@ -53,21 +51,19 @@ def search_section(records: StudyRecords) -> Section | None:
     if records.is_comparison_only:
         return None
     study = records.study
-    budget = "" if study.budget_seconds is None else f", {study.budget_seconds:,.0f} s"
-    patience = "never" if study.patience is None else f"after {study.patience} epochs"
+    patience = study.patience
+    stopped = "never" if patience is None else f"after {counted(patience, 'epoch')}"
     facts = Facts(
         [
             ("Tuner", study.tuner),
             ("Objective", f"{records.objective}, {study.direction}imised"),
             *further_facts(records),
-            (
-                "Budget",
-                f"{study.epochs} epochs a trial, {planned(study.trials)}{budget}",
-            ),
-            ("Stopped without gain", patience),
+            ("Budget", budget_text(study)),
+            ("Stopped without gain", stopped),
             ("Pretrained weights", pretrained_weights(study)),
             ("Seed", str(study.seed)),
             ("Fixed knobs", values_text(study.fixed) or "none"),
+            *further_settings(study),
             ("Trials by state", states(records.trials)),
         ]
     )
@@ -86,15 +82,6 @@ def further_facts(records: StudyRecords) -> list[tuple[str, str]]:
     named = [f"{n}, {direction_of(n)}imised" for n in study.further_objectives]
     on_front = ", ".join(front(records.trials, study)) or "none yet"
     return [("Further objectives", "; ".join(named)), ("On the front", on_front)]
-
-
-def planned(trials: int | None) -> str:
-    """Return how many trials a study asks for."""
-    return (
-        "as many trials as the tuner plans"
-        if trials is None
-        else counted(trials, "trial")
-    )
 
 
 def states(trials: list[Trial]) -> str:
@@ -178,22 +165,23 @@ def failures_section(records: StudyRecords) -> Section | None:
     heads = [Column("kind"), Column("trials", "number")]
     heads += [Column("message", "long"), Column("which", "long")]
     failed = counted(len(records.failures), "trial")
-    text = (
-        f"{failed} of {len(records.trials):,} failed; the search went on without them."
-    )
+    text = f"{failed} of {records.tried:,} failed; the search went on without them."
     blocks: list[Block] = [Text(text), Table(heads, rows), *too_large]
     return Section("failures", "Failures", blocks)
 
 
 def infeasible_text(records: StudyRecords) -> list[Block]:
-    """Say how many networks were larger than the study allows."""
+    """Say how many networks cost more than the study allows, and by which options."""
     if not records.infeasible:
         return []
     large = counted(len(records.infeasible), "network")
+    found = [LIMIT.findall(trial.message or "") for trial in records.infeasible]
+    options = ", ".join(sorted({option for own in found for option in own}))
+    named = f" ({options})" if options else ""
     return [
         Text(
-            f"{large} drawn from the space: larger than the study allows (--max-flops,"
-            " --max-parameters), so not trained; others were drawn instead."
+            f"{large} drawn from the space: more than the study allows{named}, so not"
+            " trained; others were drawn instead."
         )
     ]
 
@@ -236,13 +224,20 @@ def trial_row(
         words(trial.trial_id + "*" * is_on_front),
         words(trial.state),
         score_cell(trial.score),
-        *(score_cell(value_of(trial, name)) for name in further),
+        *(objective_cell(name, value_of(trial, name)) for name in further),
         count_cell(trial.best_epoch),
         count_cell(trial.epochs),
         time_cell(trial.seconds),
         count_cell(trial.parameters),
         words(values + message),
     ]
+
+
+def objective_cell(name: str, value: float | None) -> Cell:
+    """Return a cell of a further objective: a cost has no four digits after a point."""
+    if name == "latency_ms" and value is not None:
+        return Cell(f"{value:.3g}", value)
+    return count_cell(value) if name in COSTS else score_cell(value)
 
 
 def reproduce_section(records: StudyRecords) -> Section:

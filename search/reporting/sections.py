@@ -20,6 +20,7 @@ from search.reporting.blocks import (
     time_cell,
     words,
 )
+from search.reporting.export_figures import exports_picture
 from search.reporting.figures import finalists_picture
 from search.reporting.final_sections import (
     calibration_blocks,
@@ -34,9 +35,12 @@ def data_section(records: StudyRecords) -> Section:
     data, study = records.about.get("data", {}), records.study
     names = data.get("class_names", [])
     shape = " × ".join(str(edge) for edge in data.get("image_shape", []))
-    part = f"{study.limit_train:,} images" if study.limit_train else "All images"
-    drawn = ", drawn evenly," if study.limit_train else ""
-    used = f"{part} of the training split{drawn} were trained on."
+    limit, available = study.limit_train, records.size("train")
+    used = "All images of the training split were trained on."
+    if limit is not None and (available is None or limit < available):
+        verb = "was" if limit == 1 else "were"
+        part = f"{counted(limit, 'image')} of the training split, drawn evenly,"
+        used = f"{part} {verb} trained on."
     skipped = data.get("skipped", 0)
     text = f"{study.dataset}: images of {shape}. {used}" if shape else used
     if skipped:
@@ -180,7 +184,10 @@ def exports_section(records: StudyRecords) -> Section | None:
         " difference of a probability, and the median time of one image."
     )
     table = Table([*heads, Column("sha256", "code")], rows)
-    return Section("exports", "Exported models", [Text(text), table])
+    blocks: list[Block] = [Text(text), table]
+    picture = exports_picture(records)
+    blocks += [Pictures([picture])] if picture else []
+    return Section("exports", "Exported models", blocks)
 
 
 def test_section(records: StudyRecords) -> Section:
