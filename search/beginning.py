@@ -14,7 +14,6 @@ from search.devices import cpu_flops, gpus, have_bfloat16
 from search.environment import COMMAND
 from search.errors import InputError, as_input_error
 from search.inputs import (
-    check_study,
     code_hashes,
     described,
     prepared_data,
@@ -34,6 +33,7 @@ from search.studies import (
     record_study,
     refuse_changes,
 )
+from search.study_checks import check_study
 from search.training import make_hypermodel
 from search.wording import suggestion
 

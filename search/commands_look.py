@@ -40,7 +40,7 @@ def studies(
     as_json: AsJson = False,
 ) -> None:
     """List ready-made studies and those searched here."""
-    from search.studies import studies
+    from search.listing import studies
 
     rows = studies(results_dir, logs_dir)
 

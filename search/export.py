@@ -161,8 +161,9 @@ def load_trained(
     paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
 ) -> tuple[dict[str, Any], Any]:
     """Return member id -> trained network for all that is exported, and the data."""
-    from search.inputs import check_hypermodel, prepared_data, refuse_other_data
+    from search.inputs import prepared_data, refuse_other_data
     from search.predictions import load_best
+    from search.study_checks import check_hypermodel
 
     check_hypermodel(study.hypermodel)
     data = prepared_data(study, data_dir)

@@ -16,14 +16,13 @@ import filelock
 import hypermodels
 from search.backend import load_keras
 from search.datasets import PreparedDataset, prepare
-from search.errors import InputError, as_input_error
+from search.errors import InputError
 from search.files import check_writable, file_hash, write_text
-from search.oracles import ORACLES, check_tuner
+from search.oracles import ORACLES
 from search.oracles import load as load_tuner
 from search.paths import StudyPaths, name_from
 from search.records import Direction, Task
 from search.studies import (
-    PRECISIONS,
     READY_MADE,
     Study,
     is_recorded,
@@ -31,28 +30,10 @@ from search.studies import (
     read_study,
     ready_made,
 )
+from search.study_checks import check_hypermodel
 from search.study_files import SUFFIX, read_study_file
-from search.wording import suggestion
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def check_hypermodel(name: str) -> None:
-    """Raise InputError where there is no such hypermodel; imports one that is own."""
-    if name in hypermodels.HYPERMODELS:
-        return
-    known = hypermodels.known()
-    if name not in known and ":" not in name:
-        raise InputError(
-            f"a hypermodel ({', '.join(known)}) or module:Class",
-            repr(name),
-            suggestion(name, known) + "Choose another --hypermodel",
-        )
-    load_keras()
-    try:
-        hypermodels.load(name)
-    except ValueError as error:
-        raise as_input_error(error, "docs/own-hypermodel.md shows one") from error
 
 
 def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
@@ -98,70 +79,6 @@ def code_hashes(study: Study) -> list[str]:
     sources = [inspect.getsourcefile(own) for own in classes]
     files = [Path(source) for source in sources if source]
     return [file_hash(file) for file in files]
-
-
-def check_study(study: Study) -> Study:
-    """Return the study where its numbers, its weights and its own code make sense.
-
-    Raises:
-        InputError: names the option that does not.
-    """
-    for option, value in (
-        ("--epochs", study.epochs),
-        ("--trials", study.trials),
-        ("--limit-train", study.limit_train),
-        ("--image-size", study.image_size),
-        ("--max-flops", study.max_flops),
-        ("--max-parameters", study.max_parameters),
-        ("--total-epochs", study.total_epochs),
-        ("--augmented-passes", study.augmented_passes),
-        ("--patience", study.patience),
-    ):
-        if value is not None and value < 1:
-            raise InputError(
-                f"{option} of at least 1", value, f"Choose a larger {option}"
-            )
-    if study.max_latency_ms is not None and not study.max_latency_ms > 0:
-        raise InputError(
-            "--max-latency-ms above 0", study.max_latency_ms, "Choose a larger one"
-        )
-    if study.seed < 0:
-        raise InputError("--seed of at least 0", study.seed, "Choose another --seed")
-    if study.precision not in PRECISIONS:
-        raise InputError(
-            f"--precision {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}",
-            repr(study.precision),
-            "Choose one of them",
-        )
-    if study.weights not in ("imagenet", "none") and not Path(study.weights).is_file():
-        raise InputError(
-            "--weights imagenet, none or the path of a weights file",
-            repr(study.weights),
-            "Check the path",
-        )
-    check_hypermodel(study.hypermodel)
-    check_tuner(study.tuner)
-    refuse_what_does_nothing(study)
-    return study
-
-
-def refuse_what_does_nothing(study: Study) -> None:
-    """Raise InputError for an option that would change nothing of this study."""
-    is_own_weights = study.weights not in ("imagenet", "none")
-    has_no_pretrained = study.hypermodel in hypermodels.FROM_SCRATCH
-    needs = "a hypermodel with a pretrained part"
-    for option, is_useless, expected in (
-        ("--balance-classes", study.balance_classes and study.task != "classification",
-         "a data set of classes"),
-        ("--weights", is_own_weights and has_no_pretrained, needs),
-        ("--augmented-passes", study.augmented_passes and has_no_pretrained, needs),
-    ):  # fmt: skip
-        if is_useless:
-            raise InputError(
-                f"{expected} with {option}",
-                f"{study.hypermodel} on {study.dataset}",
-                f"Leave {option} out",
-            )
 
 
 def weights_hash(weights: str) -> str | None:
@@ -324,6 +241,8 @@ def chosen_study(
             )
         base = own_study(dataset, hypermodel, name)
     else:
+        if os.sep in ready:  # no study has such a name
+            ready_made(ready)
         recorded = paths_of(ready)
         known = {study.name for study in READY_MADE}
         if is_recorded(recorded) and (name is None or ready not in known):

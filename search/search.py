@@ -19,7 +19,7 @@ from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
 from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
-from search.inputs import check_folders, check_study, only_driver
+from search.inputs import check_folders, only_driver
 from search.limits import millions
 from search.live import LiveView
 from search.memory import size_text
@@ -37,7 +37,8 @@ from search.retention import checkpoint_bytes
 from search.roster import Roster
 from search.spaces import default_values, knob_domains
 from search.state import read_state
-from search.studies import Study
+from search.studies import Study, is_recorded, unlike_usual
+from search.study_checks import check_study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
 from search.wording import counted, duration, values_text
@@ -301,6 +302,13 @@ def announce(
             highlight=False,
         )
     verb = verb or ("Going on with" if paths.oracle.exists() else "Searching")
+    kept = unlike_usual(study) if is_recorded(paths) else ""
+    if kept:
+        console.print(
+            f"as it was begun: {kept} (another --name begins afresh)",
+            highlight=False,
+            markup=False,
+        )
     console.print(f"{verb} [bold]{study.name}[/bold]: {', '.join(parts)}")
     console.print(f"records in {paths.folder}/, TensorBoard runs in {paths.logs}/")
 

@@ -9,11 +9,12 @@ from rich.table import Table
 from search.backend import load_keras
 from search.beginning import suited
 from search.datasets.sources import Say, ignore
-from search.inputs import check_study, prepared_data
+from search.inputs import prepared_data
 from search.oracles import planned
 from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
+from search.study_checks import check_study
 from search.training import make_hypermodel
 from search.wording import counted, duration
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from search.records import Values
 
@@ -44,3 +45,19 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def setting_text(name: str, value: Any) -> str:
+    """Return a setting in words: `precision auto`, `balance classes`."""
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if value is None:
+        return f"no limit of {words}"
+    if isinstance(value, dict):
+        return f"{words} {values_text(value)}"
+    if isinstance(value, list):
+        return f"{words} {' and '.join(map(str, value))}"
+    if name.endswith("_seconds"):
+        return f"{words.removesuffix(' seconds')} {duration(value)}"
+    return f"{words} {value}" if isinstance(value, str) else f"{words} {value:,.12g}"

@@ -21,12 +21,13 @@ from search.comparisons import (
 )
 from search.errors import InputError
 from search.files import read_json
+from search.listing import study_state
 from search.orders import Outcome
 from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
 from search.records import Finalist, History, Trial, Values
 from search.spaces import completed
-from search.studies import ready_made, study_state
+from search.studies import ready_made
 from search.variants import base_values, changed, compared_values, differing
 
 SIMULATIONS = 1000

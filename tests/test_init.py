@@ -152,7 +152,10 @@ def test_masks_that_would_be_void_or_do_not_fit_are_told(
 
 
 def test_the_written_study_is_what_search_runs(
-    flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flowers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["init", "flowers"]) == 0
@@ -171,6 +174,12 @@ def test_the_written_study_is_what_search_runs(
     assert trial["state"] == "COMPLETED"
     assert trial["values"]["base_filters"] == 16
     assert run(["trials", "study.toml"]) == 0  # the file stands for its study
+    # A line that is taken out again does not change a study that was begun.
+    file.write_text(text)
+    capsys.readouterr()
+    assert run(["search", "study.toml", "--workers", "0"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "as it was begun" in told and "base_filters=16" in told
 
 
 def test_a_study_file_is_found_from_another_folder(

@@ -9,7 +9,6 @@ import pytest
 from search.datasets import prepare
 from search.errors import InputError
 from search.inputs import (
-    check_study,
     chosen_study,
     described,
     parse_duration,
@@ -18,6 +17,7 @@ from search.inputs import (
 from search.paths import StudyPaths, name_from, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
 from search.studies import Study, fingerprint, read_study, ready_made, record_study
+from search.study_checks import check_study
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from test_training import order as ordered
 from search import beginning
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
-from search.inputs import check_study
 from search.orders import Order
 from search.paths import StudyPaths
 from search.predictions import load_best
 from search.records import History
 from search.studies import fingerprint, record_study
+from search.study_checks import check_study
 from search.training import build_model, make_hypermodel
 from search.worker import run_order
 

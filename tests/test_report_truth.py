@@ -22,6 +22,7 @@ from search.comparisons import (
     write_comparison,
 )
 from search.files import file_hash, read_json, write_json
+from search.listing import study_state
 from search.paths import StudyPaths
 from search.records import (
     Exported,
@@ -46,7 +47,7 @@ from search.reporting.search_sections import infeasible_text, trials_section
 from search.reporting.sections import data_section
 from search.reporting.settings import TOLD_ELSEWHERE, budget_text, further_settings
 from search.reporting.trainings import trainings_of
-from search.studies import Study, study_state
+from search.studies import Study
 from search.verification import verify
 from search.wording import duration
 

@@ -34,11 +34,12 @@ from search.files import (
     write_sealed,
     write_text,
 )
+from search.listing import studies
 from search.paths import StudyPaths
 from search.records import Trial, read_records, write_records
 from search.room import when_there_is_room
 from search.state import journal_lines
-from search.studies import open_study, record_study, studies
+from search.studies import open_study, record_study
 from search.trials_file import TrialsFile
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypermodels import FROM_SCRATCH
 from search.studies import Study
-from search.wording import counted, duration
+from search.wording import counted, setting_text
 
 # Fields of a study that other facts, headings and sections tell, or its command.
 TOLD_ELSEWHERE = (
@@ -54,15 +54,3 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
     """Return what a field of a study is where nothing is said of it."""
     made = field.default_factory
     return field.default if made is dataclasses.MISSING else made()
-
-
-def setting_text(name: str, value: Any) -> str:
-    """Return a setting in words: `precision auto`, `balance classes`."""
-    words = name.replace("_", " ")
-    if isinstance(value, bool):
-        return words if value else f"no {words}"
-    if isinstance(value, list):
-        return f"{words} {' and '.join(map(str, value))}"
-    if name.endswith("_seconds"):
-        return f"{words.removesuffix(' seconds')} {duration(value)}"
-    return f"{words} {value}" if isinstance(value, str) else f"{words} {value:,.12g}"
