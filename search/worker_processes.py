@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from search.compiled import prune_compiled
 from search.devices import worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
@@ -72,6 +73,7 @@ class WorkerProcesses:
         self._looked = time.monotonic()
         self._stopped = False
         remove_abandoned()
+        prune_compiled()
 
     def submit(self, order: Order) -> None:
         free = [place for place in self._places if place.order is None]
