@@ -103,7 +103,9 @@ def test_segmentation_is_searched_and_exported_on_jax(
         assert f"TensorFlow, which Keras needs to write {name}" in said
 
 
-@pytest.mark.parametrize("name", ["test_resident.py", "test_fused_depthwise.py"])
+@pytest.mark.parametrize(
+    "name", ["test_resident.py", "test_fused_depthwise.py", "test_pictures_compiled.py"]
+)
 def test_what_there_is_on_jax_alone(python: str, name: str) -> None:
     """Tests that are skipped where `make test` runs, on TensorFlow."""
     if python == sys.executable:
