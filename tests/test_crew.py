@@ -181,6 +181,40 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     assert runs == ["measured"] * 2
 
 
+def test_a_measurement_that_was_cut_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    counts: list[int] = []
+
+    def count(number: int, *rest: Any) -> Measurement:
+        counts.append(number)
+        if counts == [1, 2]:
+            raise KeyboardInterrupt
+        return Measurement(number, 100.0 * number, 1.0, 0.01)
+
+    monkeypatch.setattr("search.crew.measurement", count)
+    monkeypatch.setattr("search.crew.gpus", list)
+    monkeypatch.setattr("search.crew.cores", lambda: 4)
+
+    def settled(images: float = IMAGES) -> Any:
+        return settled_crew("auto", 1, paths, ordered, images, lambda text: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        settled()
+    assert settled() == (4, 1)
+    assert counts == [1, 2, 2, 4]
+    assert settled() == (4, 1)
+    assert counts == [1, 2, 2, 4]
+    # What was cut for other trials is of no use.
+    paths.crew.unlink()
+    counts.clear()
+    with pytest.raises(KeyboardInterrupt):
+        settled()
+    assert settled(2 * IMAGES) == (4, 1)
+    assert counts == [1, 2, 1, 2, 4]
+
+
 def test_what_is_no_number_is_refused() -> None:
     assert (parse_count("auto", 0), parse_count("0", 0)) == ("auto", 0)
     for text in ("many", "-1", "0"):
