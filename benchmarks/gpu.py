@@ -6,19 +6,24 @@
     sprint      CIFAR-100 from scratch with a ResNet-18 in 20 epochs
     scratch     CIFAR-100 from scratch with a wider network in 60 epochs
     search      a search and an ensemble of what it found
-    sharing     trials an hour with several processes on the GPU against one
+    sharing-one, sharing-auto
+                trials an hour, one at a time and as many as a measurement chooses; when
+                both are there, of the same device, their ratio is `sharing`
 
 Runs on TensorFlow or JAX (`KERAS_BACKEND`). The data can be carried as prepared arrays:
 copy `prepared/` of the cache folder and `tensorflow_datasets/cifar100/*/
 dataset_info.json`. A part that has its result in `DIR/gpu.json` is left out; one that
-was cut off goes on where its search or training stood. On JAX a process takes most of
-the GPU: run the parts in processes of their own. `--toy` does the same on generated
-images in seconds, on any machine.
+was cut off goes on where its search or training stood, but the two of `sharing`, which
+begin again. On JAX a process takes most of the GPU: where several parts are to be run,
+each gets a process of its own. `--toy` does the same on generated images in seconds, on
+any machine.
 """
 
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +32,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.bare_loop import images_a_second
+from benchmarks.sharing import AUTO, ONE, compared, half
 from search.crew import Auto
 from search.datasets import PreparedDataset
 from search.devices import have_bfloat16
@@ -36,7 +42,7 @@ from search.finalize import finalize
 from search.inputs import prepared_data
 from search.orders import Order, Progress
 from search.paths import StudyPaths, study_paths
-from search.records import Trial
+from search.processes import module_environment
 from search.search import search
 from search.state import read_state
 from search.studies import Study, ready_made
@@ -238,43 +244,30 @@ def whole_search(bench: Bench) -> dict[str, Any]:
     }
 
 
-def sharing(bench: Bench) -> dict[str, Any]:
-    """Compare trials an hour of the same trials, one at a time and as `auto` chooses.
+def sharing_one(bench: Bench) -> dict[str, Any]:
+    return half_of_sharing(bench, ONE, 1, 2 if bench.toy else 8)
 
-    What it measures to choose takes a minute or two, once, and is told apart.
+
+def sharing_auto(bench: Bench) -> dict[str, Any]:
+    """Search with as many trials at a time as a measurement chooses.
+
+    Twice the trials, as eight may all run at once; the first are the same.
     """
-    rates: dict[str, float] = {}
-    epochs: dict[str, list[float]] = {}
-    crew: dict[str, Any] = {}
-    choices: tuple[int | Auto, ...] = (1, "auto")
-    for per_gpu in choices:
-        name = f"sharing-{per_gpu}"
-        # Neither finds what the other compiled.
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(bench.work / f"{name}-jax")
-        study = replace(
-            bench.study,
-            name=name,
-            tuner="random",
-            trials=2 if bench.toy else 8,
-            epochs=1 if bench.toy else 6,
-            fixed=TOY if bench.toy else SMALL_TRIALS,
-        )
-        paths = bench.paths(name)
-        found = search(study, paths, data_dir=bench.data_dir, trials_per_gpu=per_gpu)
-        crew = read_json(paths.crew) if paths.crew.exists() else {}
-        seconds = seconds_of(paths) - crew.get("seconds", 0.0)
-        rates[str(per_gpu)] = 3600 * completed(found) / seconds
-        epochs[str(per_gpu)] = [trial.seconds for trial in found]
-    return {
-        "trials an hour": rates,
-        "ratio": rates["auto"] / rates["1"],
-        "seconds of each trial's epochs": epochs,
-        "auto": crew,
-    }
+    return half_of_sharing(bench, AUTO, "auto", 4 if bench.toy else 16)
 
 
-def completed(trials: list[Trial]) -> int:
-    return sum(trial.state == "COMPLETED" for trial in trials)
+def half_of_sharing(
+    bench: Bench, name: str, per_gpu: int | Auto, trials: int
+) -> dict[str, Any]:
+    study = replace(
+        bench.study,
+        name=name,
+        tuner="random",
+        trials=trials,
+        epochs=1 if bench.toy else 6,
+        fixed=TOY if bench.toy else SMALL_TRIALS,
+    )
+    return half(study, bench.paths(name), per_gpu, bench.data_dir)
 
 
 def seconds_of(paths: StudyPaths) -> float:
@@ -289,7 +282,8 @@ PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "sprint": sprint,
     "scratch": scratch,
     "search": whole_search,
-    "sharing": sharing,
+    ONE: sharing_one,
+    AUTO: sharing_auto,
 }
 
 
@@ -308,6 +302,44 @@ def make_bench(options: argparse.Namespace) -> Bench:
     return Bench(study, data, options.work, options.toy, trials, epochs)
 
 
+def run_part(part: str, options: argparse.Namespace) -> None:
+    """Run a part and record it, and what is known of two parts together."""
+    began = time.monotonic()
+    result = PARTS[part](make_bench(options))
+    result["wall_seconds"] = time.monotonic() - began
+    record = recorded(options)
+    record[part] = {
+        **result,
+        "device": device(),
+        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "environment": environment(),
+        "toy": options.toy,
+    }
+    told = {part: result}
+    ratio = compared(record)
+    if ratio is not None:
+        record["sharing"] = ratio
+        told |= {"sharing": ratio} if part in (ONE, AUTO) else {}
+    write_json(options.work / "gpu.json", record)
+    print(json.dumps(told), flush=True)
+
+
+def recorded(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what was measured before."""
+    path = options.work / "gpu.json"
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
+
+
+def command(part: str, options: argparse.Namespace) -> list[str]:
+    """Return what runs one part in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.gpu", "--part", part]
+    for name in ("work", "trials", "epochs"):
+        words += [f"--{name}", str(getattr(options, name))]
+    words += [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
+    return [*words, "--toy"] if options.toy else words
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
@@ -317,24 +349,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=100, help="Of its trials.")
     parser.add_argument("--toy", action="store_true")
     options = parser.parse_args(arguments)
-    path = options.work / "gpu.json"
-    record = read_json(path) if path.exists() else {}
-    bench = make_bench(options)
-    for part in options.part or PARTS:
-        if part in record:
-            continue
-        began = time.monotonic()
-        result = PARTS[part](bench)
-        result["wall_seconds"] = time.monotonic() - began
-        record[part] = {
-            **result,
-            "device": device(),
-            "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
-            "environment": environment(),
-            "toy": options.toy,
-        }
-        write_json(path, record)
-        print(json.dumps({part: result}), flush=True)
+    wanted = options.part or list(PARTS)
+    for part in [part for part in wanted if part not in recorded(options)]:
+        if len(wanted) == 1:
+            run_part(part, options)
+        else:
+            ours = module_environment(os.environ)
+            subprocess.run(command(part, options), env=ours, check=True)
 
 
 if __name__ == "__main__":

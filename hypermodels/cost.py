@@ -3,6 +3,7 @@
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,17 +30,26 @@ def latency_ms(model: keras.Model) -> float:
     The median of several runs, after some that compile and warm up; of fewer where they
     take longer, whose times differ less.
     """
-    arrays = [np.zeros((1, *t.shape[1:]), "float32") for t in model.inputs]
-    image = arrays if len(arrays) > 1 else arrays[0]
+    image = [np.zeros((1, *t.shape[1:]), "float32") for t in model.inputs]
     seconds: list[float] = []
     for number in range(WARM_UP_RUNS + MOST_RUNS):
         started = time.perf_counter()
-        model.predict_on_batch(image)
+        answer(model, image)
         if number >= WARM_UP_RUNS:
             seconds.append(time.perf_counter() - started)
         if len(seconds) >= LEAST_RUNS and sum(seconds) > ENOUGH_SECONDS:
             break
     return 1000.0 * statistics.median(seconds)
+
+
+def answer(model: keras.Model, image: Sequence[Any]) -> Any:
+    """Return what a network says of one image, compiled.
+
+    Args:
+        image: an array of one row for each input, float32: other types are other
+            programs.
+    """
+    return model.predict_on_batch(list(image) if len(image) > 1 else image[0])
 
 
 def multiply_adds(layer: Any) -> int:

@@ -64,6 +64,28 @@ def set_values(variables: Any, values: Any) -> None:
         variable._value = value
 
 
+def build(layer: Any, *inputs: Any) -> None:
+    """Build a layer for arrays like these, unless it is built."""
+    if not layer.built:
+        layer(*(keras.KerasTensor(a.shape, str(a.dtype)) for a in inputs))
+
+
+def made_by(layer: Any, *inputs: Any) -> Any:
+    """Return what a layer without weights makes of arrays, in one compiled call.
+
+    Its random state stays as it is.
+    """
+    import jax
+
+    def make(state: Any, *arrays: Any) -> Any:
+        made, _ = layer.stateless_call([], state, *arrays)
+        return made
+
+    build(layer, *inputs)
+    state = [variable.value for variable in layer.non_trainable_variables]
+    return jax.jit(make)(state, *inputs)
+
+
 def build_rest(model: Any, images: Any, targets: Any) -> None:
     """Build what Keras builds of a compiled model at its first batch.
 
@@ -73,10 +95,8 @@ def build_rest(model: Any, images: Any, targets: Any) -> None:
     Args:
         images, targets: a batch.
     """
-    augmentation = model.augmentation
-    if augmentation is not None and not augmentation.built:
-        batch = (keras.KerasTensor(a.shape, str(a.dtype)) for a in (images, targets))
-        augmentation(*batch)
+    if model.augmentation is not None:
+        build(model.augmentation, images, targets)
     predicted = keras.ops.zeros((len(targets), *model.output_shape[1:]))
     model.compute_loss(None, targets, predicted)
     model.compute_metrics(None, targets, predicted)

@@ -33,6 +33,7 @@ MOST_MEMORY = 0.8
 PER_GPU = (1, 2, 4, 8)
 SECONDS_TOGETHER = 10.0
 LEAST_SECONDS = 2.0
+CUT = "unfinished"  # of a record: the measurement may go on
 VALIDATION_WORK = 1 / 3  # of an image that is trained: there is no way back
 
 
@@ -137,6 +138,8 @@ def measured_crew(
     images: float,
     logs: Path,
     say: Callable[[str], None],
+    known: Sequence[Measurement],
+    keep: Callable[[Sequence[Measurement]], None],
 ) -> list[Measurement]:
     """Measure with more and more workers, until more of them are not worth it.
 
@@ -144,12 +147,16 @@ def measured_crew(
         order: makes the order of a worker, by its number.
         images: of a trial.
         logs: folder for what the workers print.
+        known: what was measured before a cut.
+        keep: told after each number what is known by then.
 
     Raises:
         RuntimeError: not even one worker could train.
     """
-    measured: list[Measurement] = []
+    measured = list(known)
     for count in counts_to_try(cores(), bool(gpus())):
+        if any(one.workers == count for one in measured):
+            continue
         if not is_worth_trying(count, measured, images):
             break
         try:
@@ -157,6 +164,7 @@ def measured_crew(
         except (RuntimeError, ValueError) as error:
             say(f"{count} workers could not be measured: {error}")
             break
+        keep(measured)
     if not measured:
         raise RuntimeError("No worker could train the default network; see the search")
     return measured
@@ -230,7 +238,6 @@ def settled_crew(
             is measured, and what was not before is chosen by rule.
         images: of a trial, on average (`images_of_a_trial`).
     """
-    machine = {"cores": cores(), "gpus": len(gpus())}
     if gpus() and workers == "auto" and per_gpu not in (1, "auto"):
         workers = None  # as many as the GPUs carry, so many on each
     is_open = workers == "auto" or (per_gpu == "auto" and gpus() and workers is None)
@@ -238,25 +245,56 @@ def settled_crew(
         given = None if workers == "auto" else workers
         return given, 1 if per_gpu == "auto" else per_gpu
     kept = read_json(paths.crew) if paths.crew.exists() else {}
-    if kept.get("machine") != machine or "trials_per_hour" not in kept:
+    if kept.get("machine") != machine() or "trials_per_hour" not in kept:
         if order is None:
             return None, 1
-        what = "trials that share a GPU" if gpus() else "workers"
-        say(f"measuring how many {what} train most trials an hour")
-        began = time.monotonic()
-        measured = measured_crew(order, images, paths.worker_logs, say)
-        kept = {
-            "machine": machine,
-            "chosen": chosen_count(measured, images),
-            "images_of_a_trial": images,
-            "measured": [asdict(one) for one in measured],
-            "trials_per_hour": [one.trials_per_hour(images) for one in measured],
-            "seconds": time.monotonic() - began,
-        }
+        kept = chosen_crew(order, images, paths, say, kept)
         write_json(paths.crew, kept)
     say(described(kept))
     chosen = int(kept["chosen"])
     return (chosen * len(gpus()), chosen) if gpus() else (chosen, 1)
+
+
+def machine() -> dict[str, int]:
+    """Return what a measurement holds for."""
+    return {"cores": cores(), "gpus": len(gpus())}
+
+
+def chosen_crew(
+    order: Callable[[int], Order],
+    images: float,
+    paths: StudyPaths,
+    say: Callable[[str], None],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Measure and choose; what is measured is on disk after each number.
+
+    Args:
+        order, images: as of `settled_crew`.
+        before: what is on disk; a measurement that was cut goes on.
+    """
+    what_of = {"machine": machine(), "images_of_a_trial": images}
+    if CUT not in before or not what_of.items() <= before.items():
+        before = {}
+    what = "trials that share a GPU" if gpus() else "workers"
+    say(f"measuring how many {what} train most trials an hour")
+    began = time.monotonic() - before.get("seconds", 0.0)
+
+    def told(measured: Sequence[Measurement]) -> dict[str, Any]:
+        return what_of | {
+            "measured": [asdict(one) for one in measured],
+            "seconds": time.monotonic() - began,
+        }
+
+    def keep(measured: Sequence[Measurement]) -> None:
+        write_json(paths.crew, told(measured) | {CUT: True})
+
+    known = [Measurement(**one) for one in before.get("measured", [])]
+    measured = measured_crew(order, images, paths.worker_logs, say, known, keep)
+    return told(measured) | {
+        "chosen": chosen_count(measured, images),
+        "trials_per_hour": [one.trials_per_hour(images) for one in measured],
+    }
 
 
 def described(kept: Mapping[str, Any]) -> str:

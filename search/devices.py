@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from functools import cache
 
+from search.compiled import compilation_cache
 from search.errors import DeviceError
-from search.paths import cache_dir
 
 # Each holds its networks and what the backend allocates for them.
 MOST_CPU_WORKERS = 4
@@ -22,7 +22,6 @@ CPU_EPOCH_FLOPS = 1.5e11
 CPU_TRAINING_FLOPS = 1.2e10
 # What brings the CUDA libraries of each backend.
 WITH_CUDA = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}
-COMPILED_BYTES = 2 * 2**30
 # Building and tracing a network: 3 convolutions 2.3 s, 20 convolutions 10.4 s on two
 # cores, TensorFlow.
 SECONDS_TO_BUILD = 6.0
@@ -158,19 +157,6 @@ def worker_environment(place: int, workers: int, per_gpu: int = 1) -> dict[str, 
     """Return the environment of the worker at `place` of `workers`."""
     share = device_share(place, workers, per_gpu, cores(), gpus())
     return {**compilation_cache(), **os.environ, **share}
-
-
-def compilation_cache() -> dict[str, str]:
-    """Return the variables that let JAX keep what it compiled, for later processes.
-
-    The programs used longest ago go first. The usual limit of a second would leave out
-    those that draw a network's weights, 0.3 s for each new shape.
-    """
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "jax"),
-        "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILED_BYTES),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
 
 
 def device_share(

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.devices import threads
 from search.errors import InfeasibleError
 from search.feature_store import features_dir
@@ -89,6 +92,14 @@ def exported_latency(model: Any) -> float:
 
     with layers_of_keras(model):
         return latency_ms(model)
+
+
+def exported_answer(model: Any, image: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return what it says of one image, by the program whose latency is measured."""
+    from hypermodels.cost import answer
+
+    with layers_of_keras(model):
+        return np.asarray(answer(model, [part.astype("float32") for part in image]))
 
 
 @contextmanager

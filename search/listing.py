@@ -1,4 +1,4 @@
-"""The verb `studies`: the ready-made and the searched ones, and how far each has come."""
+"""The verb `studies`: ready-made and searched ones, and how far each has come."""
 
 from pathlib import Path
 from typing import Any

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from search import worker
+from search.compiled import tell_jax
 from search.preloading import preload
 from search.processes import die_with_parent, reset_signals, threads_of_its_own
 
@@ -141,13 +142,17 @@ def become_worker(handed: Handed, set_by_imports: Mapping[str, str]) -> None:
 
 
 def settle() -> None:
-    """Set what imports have set: random state, BLAS' threads, the temporary folder."""
+    """Set what imports have set: random state, BLAS' threads, the temporary folder.
+
+    And where JAX keeps what it compiles.
+    """
     import numpy as np
     import threadpoolctl
 
     tempfile.tempdir = None
     np.random.seed()
     threadpoolctl.threadpool_limits(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    tell_jax(os.environ)
 
 
 def take_over(driver: socket.socket, parent: int) -> NoReturn:

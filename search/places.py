@@ -62,6 +62,7 @@ class Place:
         ended_for: why the driver killed the process, where it did.
         kernel_kills: when the process began.
         known: keys of the networks the process has trained last, as of `key_of`.
+        before: the process whose end the next one here waits for.
         temporary: the process's folder for what ends with it: it may be killed, and
             TensorFlow writes the code of each function it traces into a file.
     """
@@ -82,6 +83,13 @@ class Place:
     known: list[str] = field(default_factory=list)
     temporary: TemporaryDirectory[str] | None = None
     is_told_to_stop: bool = False
+    before: Leaving | None = None
+
+    def is_vacant(self) -> bool:
+        """Return whether a process may begin here: none has to end first."""
+        if self.before is not None and self.before.is_gone():
+            self.before = None
+        return self.before is None
 
     def take(self, order: Order) -> None:
         """Begin with an order."""

@@ -99,6 +99,7 @@ def make_pulse(pulse: Pulse, clock: TrialClock) -> Callable[[Any], Any]:
         def step(self, stage: str, logs: dict[str, Any] | None) -> None:
             """Check the clock and an earlier step; beat where a second has passed."""
             clock.check()
+            begin_copy((logs or {}).get("loss"))
             self.under_way.append((stage, logs or {}))
             if len(self.under_way) > STEPS_AHEAD:
                 self.wait_for(*self.under_way.popleft())
@@ -118,6 +119,13 @@ def make_pulse(pulse: Pulse, clock: TrialClock) -> Callable[[Any], Any]:
                 float(logs.get("loss", 0.0))
 
     return StepPulses
+
+
+def begin_copy(value: Any) -> None:
+    """Let an array of JAX come to the host when it is computed, not when it is read."""
+    copy = getattr(value, "copy_to_host_async", None)
+    if copy is not None:
+        copy()
 
 
 def check_loss(logs: dict[str, Any] | None) -> None:

@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Protocol
 
 from search.backend import load_keras
-from search.devices import compilation_cache, gpus
+from search.compiled import compilation_cache
+from search.devices import gpus
 from search.keepers import SECONDS_TO_TELL, ForkKeeper, Keeper
 from search.memory import memory_of
 from search.nursery import REFUSED, Handed

@@ -104,8 +104,12 @@ def exit_text(status: int) -> str:
         return f"signal {-status}"
 
 
-def is_worn_out(orders_done: int, memory: int, memory_limit: int | None) -> bool:
-    """Return whether a worker is replaced before its next order."""
-    if orders_done >= ORDERS_PER_WORKER:
+def is_worn_out(orders_done: int | None, memory: int, memory_limit: int | None) -> bool:
+    """Return whether a worker is replaced before its next order.
+
+    Args:
+        orders_done: None = they do not count.
+    """
+    if orders_done is not None and orders_done >= ORDERS_PER_WORKER:
         return True
     return memory_limit is not None and memory > WORN_FRACTION * memory_limit

@@ -6,6 +6,7 @@ See `search.crew`, which asks several workers at once and chooses how many to ke
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,14 +39,15 @@ def measure(
     Returns:
         `history`: `ended`, seconds of the clock at the end of each stretch, the first
         one being the beginning, and `images` trained in it; `measured`:
-        `start_seconds`, what it took to build and compile, `memory`, bytes of this
-        process, and `unused_gpu_memory`, of the GPU's.
+        `start_seconds`, what it took to build and compile, validation too; `memory`,
+        bytes of this process; and `unused_gpu_memory`, of the GPU's.
     """
     compile_anew()
     link = Link(report, is_stopped, pulse)
     study = Study(**order.study)
     data = open_prepared(Path(order.data_folder))
     pulse("building")
+    touch_device()
     began = time.perf_counter()
     _, built = network_of(order, study, data, 1, is_new=True)
     building = time.perf_counter() - began
@@ -62,9 +64,9 @@ def measure(
         some.rows = turn[:count]
         return some
 
-    def train(count: int) -> None:
+    def train(count: int, validation: Stream | None = None) -> None:
         fit.model.begin_epoch(0, {})
-        fit_epoch(Fit(fit.model, stretch(count), None), 0, watch)
+        fit_epoch(Fit(fit.model, stretch(count), validation), 0, watch)
 
     pulse("first step")
     began = time.perf_counter()
@@ -75,7 +77,8 @@ def measure(
     faster = CHUNK_SECONDS / max(1e-6, time.perf_counter() - chunk_began)
     batches = max(1, round(faster * chunk / built.batch_size))
     trained, chunk = CHUNKS_BEFORE * chunk, min(len(turn), batches * built.batch_size)
-    train(chunk)  # where there is one more shape to trace
+    # Where there is one more shape to trace; and validation.
+    train(chunk, fit.validation and ends_of(fit.validation))
     compiling = time.perf_counter() - began
     report(Progress(order.order_id, 1, compiling, {}))
     ended, images = [time.monotonic()], [0]
@@ -94,6 +97,18 @@ def measure(
             "unused_gpu_memory": unused_gpu_memory(),
         },
     )
+
+
+def ends_of(stream: Stream) -> Stream:
+    """Return the first and last batch of a stream: all the sizes it has."""
+    return replace(stream, slices=[*stream.slices[:1], *stream.slices[1:][-1:]])
+
+
+def touch_device() -> None:
+    """Begin to use the device: what that takes, a process pays once, no trial does."""
+    import keras
+
+    keras.ops.convert_to_numpy(keras.ops.ones((8, 8)) @ keras.ops.ones((8, 8)))
 
 
 def compile_anew() -> None:

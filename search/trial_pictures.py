@@ -1,10 +1,13 @@
 """What TensorBoard shows of a trial besides curves: pictures, graph and latency.
 
 Drawn once when a trial begins and once at the end of each rung, outside the epochs
-that are timed, from few images and without compiling; only the latency of a training
-that has had its last epoch compiles the network for one image. The images are the same
-in every trial. Random state is as before afterwards: a trial that drew pictures goes on
-exactly as one that did not.
+that are timed, from few images. Where operations run by themselves nothing is compiled
+for that but the network for one image, once a training has had its last epoch, to
+measure its latency. JAX compiles an operation that runs by itself, for each new shape:
+there a batch is augmented in one compiled call, and the network for one image, compiled
+at the end of a rung, too, is what answers. The images are the same in every trial.
+Random state is as before afterwards: a trial that drew pictures goes on exactly as one
+that did not.
 """
 
 from collections.abc import Callable
@@ -26,13 +29,13 @@ from search.event_hparams import LATENCY
 from search.event_search import GRAPH
 from search.feeds import Fit
 from search.files import write_with
-from search.limits import latency_of
+from search.limits import exported_answer, latency_of
 from search.orders import Order
 from search.picture_sheets import CELL, sheet
 from search.previews import highlighted
 from search.pulse import Link
 from search.stopping import is_finished
-from search.streams import Stream
+from search.streams import Stream, listed
 from search.studies import Study
 from search.workbench import Built
 
@@ -157,17 +160,35 @@ def augmented_batch(
     pictures, seen = np.asarray(images[chosen]), np.asarray(targets[chosen])
     layer = model.augmentation
     if layer is not None:
-        before = [np.asarray(v.value).copy() for v in layer.variables]
-        made = layer(pictures, seen)
-        pictures, seen = (np.asarray(part) for part in made)
-        for variable, value in zip(layer.variables, before, strict=True):
-            variable.assign(value)
+        pictures, seen = augmented(layer, pictures, seen)
     if seen.ndim >= 3:
         masks = seen.reshape(len(seen), *pictures.shape[1:3])
         shown = [masked(p, m) for p, m in zip(pictures, masks, strict=True)]
         return sheet(shown, [[] for _ in shown], COLUMNS)
     words = [label_words(target, class_names) for target in seen]
     return sheet(list(pictures), words, COLUMNS)
+
+
+def augmented(layer: Any, images: Array, targets: Array) -> tuple[Array, Array]:
+    """Return what an augmentation makes of a batch; its random state stays."""
+    if runs_compiled():
+        from hypermodels.resident import made_by
+
+        made = made_by(layer, images, targets)
+    else:
+        before = [np.asarray(v.value).copy() for v in layer.variables]
+        made = layer(images, targets)
+        for variable, value in zip(layer.variables, before, strict=True):
+            variable.assign(value)
+    images, targets = (np.asarray(part) for part in made)
+    return images, targets
+
+
+def runs_compiled() -> bool:
+    """Return whether an operation that runs by itself is compiled, too."""
+    import keras
+
+    return bool(keras.backend.backend() == "jax")
 
 
 def label_words(target: Any, class_names: list[str]) -> list[str]:
@@ -180,14 +201,17 @@ def label_words(target: Any, class_names: list[str]) -> list[str]:
 
 
 def predicted(model: Any, seen: Stream, chosen: Array) -> Array:
-    """Return probabilities of chosen rows, computed without compiling.
+    """Return probabilities of chosen rows.
 
     Args:
         seen: what the model takes: images, or features of them.
     """
+    if runs_compiled():
+        model.part_averages()
+        rows = (seen.taken(chosen[i : i + 1])[0] for i in range(len(chosen)))
+        return np.concatenate([exported_answer(model, listed(row)) for row in rows])
     one, _ = seen.taken(chosen[:1])
-    values = sum(part.size for part in (one if isinstance(one, tuple) else [one]))
-    batch = max(1, VALUES_AT_A_TIME // values)
+    batch = max(1, VALUES_AT_A_TIME // sum(part.size for part in listed(one)))
     parts = []
     for start in range(0, len(chosen), batch):
         inputs, _ = seen.taken(chosen[start : start + batch])

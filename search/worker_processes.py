@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from search.devices import worker_environment
+from search.compiled import prune_compiled
+from search.devices import gpus, worker_environment
 from search.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.leases import leased
 from search.memory import holds_more, kernel_kills, memory_of
@@ -72,6 +73,7 @@ class WorkerProcesses:
         self._looked = time.monotonic()
         self._stopped = False
         remove_abandoned()
+        prune_compiled()
 
     def submit(self, order: Order) -> None:
         free = [place for place in self._places if place.order is None]
@@ -89,6 +91,9 @@ class WorkerProcesses:
             raise
 
     def wait(self, report: Report) -> Outcome | None:
+        for place in self._places:
+            if place.order is not None and place.process is None:
+                self._hand_over(place)
         if self._stopped:
             self._pass_on_stop()
         if time.monotonic() - self._looked >= POLL_SECONDS:
@@ -125,7 +130,9 @@ class WorkerProcesses:
 
     def _pass_on_stop(self) -> None:
         for place in self._places:
-            if place.order is not None and not place.is_told_to_stop:
+            if place.process is None or place.order is None:
+                continue
+            if not place.is_told_to_stop:
                 place.is_told_to_stop = True
                 self._send(place, STOP + "\n")
 
@@ -177,12 +184,17 @@ class WorkerProcesses:
             others = (known for known in place.known if known != key)
             place.known = [*others, key][-KEPT:]
         memory = memory_of(place.process.pid)
-        worn_out = is_worn_out(place.orders_done, memory, self._memory_limit)
+        # On a GPU a new process has all to load there.
+        orders = None if gpus() else place.orders_done
+        worn_out = is_worn_out(orders, memory, self._memory_limit)
         if worn_out or outcome.failure == OUT_OF_MEMORY:
             self._end(place)
         return outcome
 
     def _hand_over(self, place: Place) -> None:
+        """Give a worker its order, a new one if need be; later where it must wait."""
+        if place.process is None and not place.is_vacant():
+            return
         if place.process is None:
             self._start(place)
         assert place.order is not None
@@ -242,11 +254,13 @@ class WorkerProcesses:
         """End a worker that has nothing to do; its last epoch is on disk anyway.
 
         The next one need not wait until it has, but on a GPU, whose memory it holds.
+        The driver waits for neither.
         """
-        if is_replaced_at_once(place.process):
-            self._leaving.append(place.let_go())
-        elif place.process is not None:
-            place.hang_up()
+        if place.process is not None:
+            needs_room = not is_replaced_at_once(place.process)
+            leaving = place.let_go()
+            self._leaving.append(leaving)
+            place.before = leaving if needs_room else None
 
 
 def listen(

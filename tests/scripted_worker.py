@@ -20,6 +20,9 @@ def say(message: Beat | Outcome | Progress) -> None:
     sys.stdout.flush()
 
 
+lingers_until: Path | None = None
+
+
 def act(order: Order) -> None:
     folder = Path(order.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +45,9 @@ def act(order: Order) -> None:
     if word == "swell":
         memory = bytearray(os.urandom(1)) * 400_000_000
         time.sleep(600 + len(memory) * 0)
+    if word == "linger":  # after its orders, as one that draws pictures does
+        global lingers_until
+        lingers_until = folder / "go"
     if word == "speak":
         say(Beat(order.order_id, "saving", "waiting for room"))
     say(Outcome(order.order_id, "COMPLETED", notes=[f"pid {os.getpid()}"]))
@@ -53,3 +59,5 @@ if __name__ == "__main__":
         message = from_line(line) if line.startswith("{") else None
         if isinstance(message, Order):
             act(message)
+    while lingers_until is not None and not lingers_until.exists():
+        time.sleep(0.02)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_training import order as ordered
 
@@ -24,11 +25,15 @@ from search.crew import (
 )
 from search.datasets import prepare
 from search.errors import InputError
+from search.feeds import Fit
 from search.memory import GIB, unused_of
 from search.orders import Order, Progress
 from search.paths import StudyPaths
 from search.records import History
+from search.streams import stream_of
 from search.studies import ready_made
+from search.throughput import ends_of
+from search.training import fit_epoch
 from search.who_trains import parse_count
 from search.worker import run_order
 
@@ -114,11 +119,28 @@ def test_workers_are_measured_while_all_of_them_train() -> None:
         images_per_second([worker(0, 10, 1), worker(9, 10, 1)])
 
 
-def test_a_worker_measures_until_told_without_leaving_anything(tmp_path: Path) -> None:
+def test_every_size_of_a_batch_is_compiled() -> None:
+    arrays = np.zeros((11, 2)), np.zeros(11)
+    for size, ends in ((4, [4, 3]), (11, [11])):
+        batches = ends_of(stream_of(arrays, size))
+        assert [len(batches.batch(step)[1]) for step in range(len(batches))] == ends
+
+
+def test_a_worker_measures_until_told_without_leaving_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = prepare("shapes", task="classification", image_size=32)
     order = replace(ordered(data, tmp_path / "m", 1), job="measure")
     began: list[Progress] = []
     asked: list[bool] = []
+    validated: list[bool] = []
+
+    def fit(what: Fit, *rest: Any) -> Any:
+        if what.validation is not None:
+            validated.append(not began)
+        return fit_epoch(what, *rest)
+
+    monkeypatch.setattr("search.throughput.fit_epoch", fit)
 
     def is_stopped() -> bool:
         asked.append(bool(began))
@@ -130,6 +152,7 @@ def test_a_worker_measures_until_told_without_leaving_anything(tmp_path: Path) -
     ended, images = outcome.history["ended"], outcome.history["images"]
     assert len(ended) == len(images) == 1 + len(asked) and min(images[1:]) > 0
     assert (outcome.measured["memory"] or 0) > 10**8
+    assert validated == [True]  # its step is compiled before that is measured
     # What is built and traced here takes longer than the steps it is measured with.
     assert (outcome.measured["start_seconds"] or 0) > 0.1
     assert not (tmp_path / "m").exists()
@@ -186,6 +209,40 @@ def test_a_choice_is_kept_and_a_number_is_taken(
         None,
         1,
     )
+
+
+def test_a_measurement_that_was_cut_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    counts: list[int] = []
+
+    def count(number: int, *rest: Any) -> Measurement:
+        counts.append(number)
+        if counts == [1, 2]:
+            raise KeyboardInterrupt
+        return Measurement(number, 100.0 * number, 1.0, 0.01)
+
+    monkeypatch.setattr("search.crew.measurement", count)
+    monkeypatch.setattr("search.crew.gpus", list)
+    monkeypatch.setattr("search.crew.cores", lambda: 4)
+
+    def settled(images: float = IMAGES) -> Any:
+        return settled_crew("auto", 1, paths, ordered, images, lambda text: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        settled()
+    assert settled() == (4, 1)
+    assert counts == [1, 2, 2, 4]
+    assert settled() == (4, 1)
+    assert counts == [1, 2, 2, 4]
+    # What was cut for other trials is of no use.
+    paths.crew.unlink()
+    counts.clear()
+    with pytest.raises(KeyboardInterrupt):
+        settled()
+    assert settled(2 * IMAGES) == (4, 1)
+    assert counts == [1, 2, 1, 2, 4]
 
 
 def test_what_is_no_number_is_refused() -> None:

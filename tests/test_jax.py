@@ -103,7 +103,9 @@ def test_segmentation_is_searched_and_exported_on_jax(
         assert f"TensorFlow, which Keras needs to write {name}" in said
 
 
-@pytest.mark.parametrize("name", ["test_resident.py", "test_fused_depthwise.py"])
+@pytest.mark.parametrize(
+    "name", ["test_resident.py", "test_fused_depthwise.py", "test_pictures_compiled.py"]
+)
 def test_what_there_is_on_jax_alone(python: str, name: str) -> None:
     """Tests that are skipped where `make test` runs, on TensorFlow."""
     if python == sys.executable:
@@ -150,6 +152,37 @@ def test_a_worker_finds_what_an_earlier_one_compiled(
     ]
     assert hits[0] == 0 < hits[1]
     assert any((tmp_path / "jax").iterdir())
+
+
+# The driver imports JAX and is forked; of a user's program, JAX is there before.
+COMMAND = ["-m", "search"]
+PROGRAM = ["-c", "import jax, sys; from search.cli import run; run(sys.argv[1:])"]
+
+
+def test_workers_forked_by_a_driver_keep_what_they_compile_and_find_it(
+    python: str, tmp_path: Path
+) -> None:
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("JAX_")},
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": str(ROOT),
+        "VISION_TUNER_CACHE": str(tmp_path / "cache"),
+        # It then says what it found, in the log of the worker.
+        "JAX_LOG_COMPILES": "1",
+    }
+    asked = tiny_search(
+        "shapes-convnet", "stages=2 base_filters=16 blocks_per_stage=1 batch_size=16"
+    )
+    hits, kept = [], []
+    for name, how in (("first", COMMAND), ("second", PROGRAM)):
+        more = ["--name", name, "--trials", "1", "--epochs", "1", "--workers", "1"]
+        command = [python, *how, *asked, *more]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        log = tmp_path / "results" / name / "work/workers/worker0.log"
+        hits.append(log.read_text().count("Persistent compilation cache hit"))
+        kept.append(len(list((tmp_path / "cache/jax").iterdir())))
+    assert kept[0] > 10
+    assert hits[1] > 10 > hits[0]
 
 
 TRAINS = """

@@ -83,6 +83,12 @@ def test_a_worker_is_replaced_after_many_orders_or_much_memory() -> None:
     assert is_worn_out(1, 600, 1000)
 
 
+def test_where_a_new_worker_is_dear_memory_alone_decides() -> None:
+    assert not is_worn_out(None, 400, 1000)
+    assert is_worn_out(None, 600, 1000)
+    assert not is_worn_out(None, 600, None)
+
+
 def test_cores_are_divided_and_gpus_dealt_out() -> None:
     share = device_share(1, workers=2, per_gpu=1, cores=8, gpus=[])
     assert share["OMP_NUM_THREADS"] == share["NPROC"] == "4"

@@ -123,6 +123,25 @@ def test_a_worker_is_recycled_before_leaks_matter(tmp_path: Path) -> None:
     assert len(pids) == 2
 
 
+def test_a_driver_goes_on_while_a_worn_out_worker_looks_back(tmp_path: Path) -> None:
+    """And no other one begins in its place, which may be a GPU, before it has ended."""
+    executor = workers(tmp_path, [], patience=1.0)
+    acts = ["linger", *[""] * 24]
+    for number, act in enumerate(acts):
+        executor.submit(order(tmp_path, act, number=number))
+        outcome = outcome_of(executor)
+    first = Path("/proc") / outcome.notes[0].removeprefix("pid ")
+    assert first.exists()
+    executor.submit(order(tmp_path, number=25))
+    for _ in range(3):
+        assert executor.wait(lambda progress: None) is None
+    assert first.exists() and executor._places[0].process is None
+    (tmp_path / "trial" / "0" / "go").touch()
+    second = Path("/proc") / outcome_of(executor).notes[0].removeprefix("pid ")
+    assert second != first and not first.exists()
+    executor.close()
+
+
 def test_a_stopped_worker_dies_with_its_driver(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
