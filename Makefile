@@ -15,7 +15,7 @@ demo: .venv/installed
 	$(BIN)/vision-tuner demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The hypermodels, and a search, on JAX where no TensorFlow is installed.
 test-jax: .venv-jax/installed

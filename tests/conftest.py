@@ -8,7 +8,17 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# The files that take longest, first: of two processes one would else end with them alone.
+LONGEST = (
+    *("test_jax", "test_finalize_in_time", "test_workbench", "test_restoring"),
+    *("test_cli", "test_own_tuner", "test_precision", "test_compare", "test_ray"),
+)
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the order within each."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
