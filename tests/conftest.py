@@ -8,7 +8,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# The files that take longest, first: of two processes one would else end with them alone.
+# The files that take longest: of two processes one would else end with them alone.
 LONGEST = (
     *("test_jax", "test_finalize_in_time", "test_workbench", "test_restoring"),
     *("test_cli", "test_own_tuner", "test_precision", "test_compare", "test_ray"),
