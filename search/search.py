@@ -37,7 +37,7 @@ from search.retention import checkpoint_bytes
 from search.roster import Roster
 from search.spaces import default_values, knob_domains
 from search.state import read_state
-from search.studies import Study, is_recorded, unlike_usual
+from search.studies import Study, unlike_usual
 from search.study_checks import check_study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
@@ -301,8 +301,9 @@ def announce(
             " (--max-flops)",
             highlight=False,
         )
-    verb = verb or ("Going on with" if paths.oracle.exists() else "Searching")
-    kept = unlike_usual(study) if is_recorded(paths) else ""
+    goes_on = paths.oracle.exists()
+    verb = verb or ("Going on with" if goes_on else "Searching")
+    kept = unlike_usual(study) if goes_on else ""
     if kept:
         console.print(
             f"as it was begun: {kept} (another --name begins afresh)",

@@ -200,8 +200,7 @@ def planned_rungs(study: Study) -> list[int]:
         brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
         return sorted({epochs for bracket in brackets for epochs in bracket.epochs})
     if study.tuner in ASYNCHRONOUS:
-        plan = plan_halving(study.epochs, HALVING_FACTOR, configurations(study))
-        return list(plan.bracket.epochs)
+        return list(halving_plan(study).bracket.epochs)
     return []
 
 
@@ -226,9 +225,7 @@ def full_plan(study: Study) -> tuple[int, int] | None:
         )
     if study.tuner in ASYNCHRONOUS:
         plan = halving_plan(study)
-        return plan.bracket.sizes[0], min(
-            plan.epochs, study.total_epochs or plan.epochs
-        )
+        return plan.bracket.sizes[0], plan.epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None
     if study.tuner not in ("grid", "kt-hyperband"):
