@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from search.studies import Study
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 
@@ -87,7 +89,7 @@ def commands(folder: Path) -> list[str]:
     """Return what makes a study again."""
     record, ensemble = read(folder / "study.json"), read(folder / "ensemble.json")
     finalists = read(folder / "finalists.json") or []
-    lines = [record["command"], *record.get("later_commands", [])]
+    lines = [as_of_now(record), *record.get("later_commands", [])]
     if ensemble is None or not record["command"].startswith("vision-tuner search"):
         return lines
     trials = {finalist["trial_id"] for finalist in finalists}
@@ -99,6 +101,19 @@ def commands(folder: Path) -> list[str]:
     words += ["--use-validation"] if ensemble.get("refit") else []
     words += ["--distill"] if ensemble.get("student") else []
     return [*lines, " ".join(words)]
+
+
+def as_of_now(record: dict[str, Any]) -> str:
+    """Return the command of a search, with a tuner that was the default then."""
+    command, tuner = str(record["command"]), record["study"]["tuner"]
+    is_usual = tuner == Study("", "classification", "", "").tuner
+    if (
+        is_usual
+        or "--tuner" in command
+        or not command.startswith("vision-tuner search")
+    ):
+        return command
+    return f"{command} --tuner {tuner}"
 
 
 def comparison(path: Path) -> list[str]:
