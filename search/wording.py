@@ -60,4 +60,6 @@ def setting_text(name: str, value: Any) -> str:
         return f"{words} {' and '.join(map(str, value))}"
     if name.endswith("_seconds"):
         return f"{words.removesuffix(' seconds')} {duration(value)}"
-    return f"{words} {value}" if isinstance(value, str) else f"{words} {value:,.12g}"
+    if isinstance(value, str):
+        return f"{words} {value}"
+    return f"{words} {value:,.0f}" if abs(value) >= 1000 else f"{words} {value:.6g}"
