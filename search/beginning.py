@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.backend import load_keras
-from search.datasets import PreparedDataset
+from search.datasets import PreparedDataset, check_foreground
 from search.datasets.splits import limited
 from search.devices import cpu_flops, gpus, have_bfloat16
 from search.environment import COMMAND
@@ -33,7 +33,7 @@ from search.studies import (
     record_study,
     refuse_changes,
 )
-from search.study_checks import check_study
+from search.study_checks import check_study, refuse_what_does_nothing
 from search.training import make_hypermodel
 from search.wording import suggestion
 
@@ -87,6 +87,8 @@ def begin(
     check_limit(study, data)
     if not is_recorded(paths):  # finalize would refuse the search's work
         refuse_copies(data)
+        check_foreground(data)
+        refuse_what_does_nothing(study)
     if meanwhile is not None:
         meanwhile()
     load_keras()

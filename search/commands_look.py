@@ -28,6 +28,7 @@ from search.options import (
     Trials,
     Tuner,
     Weights,
+    studied,
 )
 from search.output import human, next_command, output
 from search.paths import study_paths
@@ -202,7 +203,7 @@ def report(
         verify_reports,
     )
 
-    wanted = names or studies_in(results_dir)
+    wanted = [studied(name) for name in names or []] or studies_in(results_dir)
     all_paths = [study_paths(name, results_dir, logs_dir) for name in wanted]
     if verify:
         found = verify_reports(all_paths)
@@ -234,7 +235,7 @@ def board(
 
     logs, objectives = logs_dir, []
     if name:
-        paths = study_paths(name, results_dir, logs_dir)
+        paths = study_paths(studied(name), results_dir, logs_dir)
         logs = paths.logs
         objectives = [open_study(paths).objective] if paths.study.exists() else []
     raise typer.Exit(board(logs, port, objectives, human(False)))

@@ -16,7 +16,7 @@ from search.ablation import make_path, most_epochs
 from search.batches import run_all
 from search.beginning import Beginning, begin
 from search.cluster.connection import RayOptions
-from search.comparison_checks import check_question, foretold, refuse_equal_ends
+from search.comparison_checks import check_question, refuse_equal_ends
 from search.comparison_files import file_of, path_file_of
 from search.comparisons import (
     AblationPath,
@@ -32,6 +32,7 @@ from search.crew import Auto, settled_crew
 from search.environment import COMMAND, environment
 from search.executors import Workers, make_executor
 from search.failures import raise_where_storage_failed
+from search.foretold import time_of
 from search.inputs import check_folders, described, only_driver
 from search.mask_gallery import write_gallery
 from search.orders import Executor, Order, Progress
@@ -69,7 +70,7 @@ class Trainings:
 
     def foretold(self, epochs: int) -> str:
         """Return about how long so many epochs take in all."""
-        return foretold(self.begun, epochs, self.executor.capacity, self.have_gpus)
+        return time_of(self.begun, epochs, self.executor.capacity, self.have_gpus)
 
     def run(self, runs: Sequence[Run], epochs: int) -> list[Run]:
         """Train every run to `epochs` epochs and return them with their scores."""

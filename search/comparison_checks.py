@@ -1,14 +1,11 @@
-"""What a comparison refuses before anything is trained, and how long it will take."""
+"""What a comparison refuses before anything is trained."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.beginning import Beginning
-from search.devices import cpu_epoch_seconds
 from search.errors import InputError
 from search.records import Value, Values
 from search.variants import differing
-from search.wording import duration
 
 MOST_SEEDS = 100
 
@@ -47,14 +44,3 @@ def refuse_equal_ends(
             f"{end[0]}, which equals it",
             "Pass --start KNOB=VALUE to begin with a plainer one, or --from TRIAL",
         )
-
-
-def foretold(begun: Beginning, epochs: int, workers: int, have_gpus: bool) -> str:
-    """Return about how long so many epochs take, from the default network's FLOPs.
-
-    Nothing where there are GPUs, of which FLOPs do not tell it.
-    """
-    if have_gpus:
-        return ""
-    each = cpu_epoch_seconds(begun.default_flops(), begun.train_images())
-    return f", about {duration(epochs * each / max(1, workers))} on this CPU"

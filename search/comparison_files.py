@@ -18,7 +18,8 @@ def file_of(
         return (list(before.values), before.seeds) == (list(labels), list(seeds))
 
     file = paths.comparisons / f"{knob}-from-{base}.json"
-    return own_file(file, f"{folder_of(labels, 0)[:8]}-{len(seeds)}", seeds, is_same)
+    order: Values = {"values": " ".join(labels)}  # the reference is the first
+    return own_file(file, f"{folder_of(order, 0)[:8]}-{len(seeds)}", seeds, is_same)
 
 
 def path_file_of(

@@ -17,7 +17,10 @@ def print_comparison(record: Comparison | AblationPath, console: Console) -> Non
         console.print(path_table(record))
         return
     console.print(scores_table(record))
-    for text in [*record.verdicts, *remarks(record)]:
+    texts = [*record.verdicts, *remarks(record)]
+    if len(record.values) > 2 and any(d.low is not None for d in record.differences):
+        texts.append(EACH_FOR_ITSELF)
+    for text in texts:
         console.print(text, highlight=False)
 
 
@@ -35,8 +38,6 @@ def remarks(record: Comparison) -> list[str]:
             "Intervals are over seeds; which validation images were drawn is not in"
             " them."
         )
-        if len(record.values) > 2:
-            said.append(EACH_FOR_ITSELF)
     return said
 
 
@@ -79,8 +80,6 @@ def path_table(record: AblationPath) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for number, step in enumerate(record.steps):
         is_known = step.low is not None and step.high is not None
-        has_sample = step.gain is not None and len(record.seeds) > 1
-        unknown = "cannot be told" if has_sample else ""
         table.add_row(
             str(number),
             step.knob or "start",
@@ -88,6 +87,6 @@ def path_table(record: AblationPath) -> Table:
             "" if step.after is None else label(step.after),
             shown(step.score),
             "" if step.gain is None else f"{step.gain:+.4f}",
-            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else unknown,
+            f"{step.low:+.4f} … {step.high:+.4f}" if is_known else "",
         )
     return table

@@ -16,9 +16,11 @@ from statistics import mean
 from typing import Any, Literal
 
 from search.devices import cores, gpu_memory_fraction, gpus
+from search.errors import StorageError
+from search.failures import raise_where_storage_failed
 from search.files import read_json, write_json
 from search.memory import machine_memory
-from search.oracles import planned
+from search.oracles import full_plan
 from search.orders import Order, Outcome, Progress
 from search.paths import StudyPaths
 from search.records import History, Metrics
@@ -65,7 +67,7 @@ def images_of_a_trial(study: Study, train: int, validation: int) -> float:
     Args:
         train, validation: images of an epoch.
     """
-    trials, epochs = planned(study) or (1, study.epochs)
+    trials, epochs = full_plan(study) or (1, study.epochs)
     return epochs / trials * (train + VALIDATION_WORK * validation)
 
 
@@ -161,6 +163,8 @@ def measured_crew(
             break
         try:
             measured.append(measurement(count, order, logs))
+        except StorageError:  # not for want of room for one more
+            raise
         except (RuntimeError, ValueError) as error:
             say(f"{count} workers could not be measured: {error}")
             break
@@ -190,6 +194,8 @@ def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measur
         outcomes: list[Outcome] = []
         while len(outcomes) < number:
             outcome = workers.wait(note)
+            if outcome is not None:
+                raise_where_storage_failed(outcome)
             if outcome is not None and outcome.state != "COMPLETED":
                 raise RuntimeError(f"{outcome.failure}: {outcome.message}")
             outcomes += [outcome] if outcome is not None else []

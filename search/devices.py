@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import cache
+from itertools import takewhile
 
 from search.compiled import compilation_cache
 from search.errors import DeviceError
@@ -49,8 +50,9 @@ def cpu_epoch_seconds(flops: float, images: int) -> float:
 def gpus() -> list[str]:
     """Return the ids of the GPUs that may be used, without initialising one."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [part for part in visible.split(",") if part not in ("", "-1")]
+    if visible is not None:  # what follows a -1 is hidden; Slurm names no device so
+        named = "" if visible == "NoDevFiles" else visible
+        return [*takewhile(lambda part: part not in ("", "-1"), named.split(","))]
     if not shutil.which("nvidia-smi"):
         return []
     try:
@@ -73,11 +75,12 @@ def check_device() -> None:
     name = keras.config.backend()
     if not gpus() or backend_has_gpu(name):
         return
+    where = "CUDA_VISIBLE_DEVICES" if "CUDA_VISIBLE_DEVICES" in os.environ else "driver"
     raise DeviceError(
-        f"Expected GPUs that {name} can use. Received: GPU {', '.join(gpus())} of this"
-        f" machine, and none in {name}. Install its CUDA libraries"
-        f" (pip install '{WITH_CUDA[name]}'), or set CUDA_VISIBLE_DEVICES= (nothing) to"
-        " train on the CPU."
+        f"Expected a GPU that {name} can use. Received: GPU {', '.join(gpus())} by the"
+        f" {where}, and none in {name}. Install its CUDA libraries (pip install"
+        f" '{WITH_CUDA[name]}'), or train on the CPU under another --name, with"
+        " CUDA_VISIBLE_DEVICES= (nothing) before the command."
     )
 
 
@@ -90,6 +93,9 @@ def backend_has_gpu(name: str) -> bool:
     if name == "jax":
         import jax
 
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        if platforms and not {"cuda", "gpu", "rocm"} & set(platforms.split(",")):
+            return True  # the user's own choice
         return bool(jax.default_backend() == "gpu")
     return True
 

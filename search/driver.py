@@ -203,7 +203,9 @@ class Driver:
         if self.waiting:
             asked = self.waiting.pop(0)
         else:
-            self.oracle.orderable_epochs = self.epochs_left()
+            # Those of remembered trials are spent again as these are asked for.
+            left, again = self.epochs_left(), self.roster.unclaimed_epochs
+            self.oracle.orderable_epochs = None if left is None else left + again
             # keras-tuner would answer a name that has a trial with that trial.
             asked = self.oracle.create_trial(f"question{len(self.oracle.trials)}")
         if asked.status != "RUNNING":
@@ -220,9 +222,7 @@ class Driver:
         if left is None:
             return True
         root = self.roster.known_as(asked, knobs_of(asked))
-        before = self.trials[root].epochs if root else 0
-        needed = max(0, epochs_of(asked, self.study.epochs) - before)
-        return needed <= left
+        return self.roster.to_come(root, epochs_of(asked, self.study.epochs)) <= left
 
     def epochs_left(self) -> int | None:
         """Return what is left of `--total-epochs` to be ordered, None without them."""

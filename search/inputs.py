@@ -264,6 +264,12 @@ def chosen_study(
 
 
 def is_same_folder(first: str, second: str) -> bool:
-    """Return whether two data sets are one folder, however it is spelt."""
+    """Return whether two data sets are one folder, however it is spelt.
+
+    Of one that was moved only the end of its path is compared: what decides is whether
+    it holds the same images.
+    """
     paths = [Path(dataset).expanduser() for dataset in (first, second)]
+    if not any(path.is_dir() for path in paths):
+        return os.sep in first + second and paths[0].name == paths[1].name
     return all(path.is_dir() for path in paths) and paths[0].samefile(paths[1])

@@ -15,7 +15,6 @@ CONFIDENCE = 0.95
 SHARES = ("accuracy", "top5_accuracy", "coarse_accuracy")
 # Scores are sums in float32: two that are equal may differ so much, as a share of them.
 FLOAT32_NOISE = 2.0**-22
-SMALLEST_NOISE = 1e-12
 EACH_FOR_ITSELF = (
     "Each interval stands for itself: of twenty comparisons without any effect, one is"
     " expected to miss zero."
@@ -28,8 +27,7 @@ class Difference:
 
     Attributes:
         by_seed: difference of each seed both finished, in the order of the seeds.
-        low, high: 95 % interval of the mean; None with fewer than two seeds, and where
-            they agree to within what the score resolves.
+        low, high: 95 % interval of the mean; None with fewer than two seeds.
     """
 
     value: str
@@ -51,10 +49,15 @@ def spread_of(sample: Sequence[float]) -> float:
     return math.sqrt(math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1))
 
 
-def mean_interval(sample: Sequence[float]) -> tuple[float, float] | None:
+def mean_interval(
+    sample: Sequence[float], least_spread: float = 0.0
+) -> tuple[float, float] | None:
     """Return Student's 95 % interval of the mean; None with fewer than two numbers.
 
     Source: Student 1908; the quantile from scipy.
+
+    Args:
+        least_spread: of numbers whose equality may be an accident of rounding.
     """
     from scipy import stats
 
@@ -63,7 +66,7 @@ def mean_interval(sample: Sequence[float]) -> tuple[float, float] | None:
         return None
     mean = math.fsum(sample) / n
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    half = quantile * spread_of(sample) / math.sqrt(n)
+    half = quantile * max(spread_of(sample), least_spread) / math.sqrt(n)
     return mean - half, mean + half
 
 
@@ -77,17 +80,16 @@ def difference(
 
     Args:
         resolution: the smallest step of a score, 0 = that of float32. Seeds that agree
-            to within it tell nothing of how seeds differ, and have no interval. None =
-            they have one, as in records of earlier versions.
+            to within it may do so by accident: their spread counts as one step. None =
+            it counts as it is, as in records of earlier versions.
     """
     by_seed = [score - other for score, other in scores]
     mean = math.fsum(by_seed) / len(by_seed) if by_seed else None
-    interval = mean_interval(by_seed)
-    if interval and resolution is not None:
+    least = 0.0
+    if by_seed and resolution is not None:
         noise = FLOAT32_NOISE * max(abs(score) for pair in scores for score in pair)
-        if spread_of(by_seed) < max(resolution, noise, SMALLEST_NOISE):
-            interval = None
-    low, high = interval or (None, None)
+        least = max(resolution, noise)
+    low, high = mean_interval(by_seed, least) or (None, None)
     return Difference(value, reference, mean, low, high, by_seed)
 
 
@@ -109,12 +111,7 @@ def verdict(
             f"{value} against {reference}: {metric} {difference.mean:+.4f} with one"
             " seed; that says little, repeat with --seeds 3 or more."
         )
-    if difference.low is None or difference.high is None:
-        return (
-            f"{value} against {reference}: cannot be told from these seeds: {metric}"
-            f" {difference.mean:+.4f}, but the differences of the n = {n} seeds are"
-            " closer together than the score resolves; repeat with more --seeds."
-        )
+    assert difference.low is not None and difference.high is not None
     interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
     sample = f"n = {n} seeds"
     if images is not None:

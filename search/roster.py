@@ -28,6 +28,7 @@ class Roster:
         unsaved: ids of those that changed since the last save, in that order.
         unswept: ids of those that may have checkpoints.
         remembered: trials of trials.json where the tuner's state was lost.
+        unclaimed_epochs: of those of them that were not asked for again yet.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Roster:
     ) -> None:
         self.remembered = dict(remembered or {})
         self._unclaimed = dict(self.remembered)
+        self.unclaimed_epochs = sum(trial.epochs for trial in self._unclaimed.values())
         self.roots = dict(roots or {})
         self.rungs = Counter(self.roots.values())
         self._trials: dict[str, Trial] = {}
@@ -67,8 +69,18 @@ class Roster:
         Args:
             targets: trial id -> epoch its order trains to, of those that run.
         """
-        to_come = (max(0, to - self._trials[key].epochs) for key, to in targets.items())
-        return self.epochs + sum(to_come)
+        return self.epochs + sum(self.to_come(key, to) for key, to in targets.items())
+
+    def to_come(self, trial_id: str | None, to: int) -> int:
+        """Return the epochs that an order to epoch `to` trains, of None all of them.
+
+        A trial that stopped early, of itself, trains no further.
+        """
+        if trial_id is None:
+            return to
+        trial = self._trials[trial_id]
+        stopped_early = trial.message is not None and trial.failure is None
+        return 0 if stopped_early else max(0, to - trial.epochs)
 
     def seconds_so_far(self) -> float:
         """Return the seconds of the epochs trained, those under way included."""
@@ -86,7 +98,8 @@ class Roster:
             root = self.known_as(asked, knobs) or f"{len(self._trials):04d}"
             self.roots[asked.trial_id] = root
             self.rungs[root] += 1
-            self._unclaimed.pop(root, None)
+            claimed = self._unclaimed.pop(root, None)
+            self.unclaimed_epochs -= claimed.epochs if claimed else 0
         return self.roots[asked.trial_id]
 
     def continued(self, asked: Any, knobs: Values) -> str | None:

@@ -14,17 +14,15 @@ from search.beginning import Beginning, begin
 from search.budgets import WallTime, mean_overhead, reserved_seconds
 from search.cluster.connection import RayOptions
 from search.crew import Auto, images_of_a_trial, settled_crew
-from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.driver import Driver
 from search.event_hparams import metric_names, write_hparams_domain
 from search.event_search import SearchEvents
 from search.executors import Workers, make_executor
+from search.foretold import announce, predicted_seconds
 from search.inputs import check_folders, only_driver
-from search.limits import millions
 from search.live import LiveView
 from search.memory import size_text
 from search.oracles import (
-    ASYNCHRONOUS,
     check_limits,
     check_tellable,
     make_oracle,
@@ -36,12 +34,11 @@ from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
 from search.roster import Roster
 from search.spaces import default_values, knob_domains
-from search.state import read_state
-from search.studies import Study, unlike_usual
+from search.studies import Study
 from search.study_checks import check_study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
-from search.wording import counted, duration, values_text
+from search.wording import counted, values_text
 
 
 def search(
@@ -241,77 +238,6 @@ def dry_run(
         "predicted_seconds": seconds,
         "workers": crew.number(),
     }
-
-
-def predicted_seconds(
-    begun: Beginning, paths: StudyPaths, crew: Workers
-) -> float | None:
-    """Predict the time of what is left to train, or None where nothing tells it.
-
-    From the wall time of the search so far; before its first epoch, on a CPU, from the
-    FLOPs of the default network and what building one takes.
-    """
-    plan = planned(begun.study)
-    if plan is None:
-        return None
-    most = plan[1]
-    state = read_state(paths)[0]
-    done = sum(trial.epochs for trial in state.trials) if state else 0
-    if state and done:
-        return max(0, most - done) * state.seconds / done
-    if crew.have_gpus():
-        return None
-    epochs = most * cpu_epoch_seconds(begun.default_flops(), begun.train_images())
-    return (epochs + plan[0] * SECONDS_TO_BUILD) / max(1, crew.number())
-
-
-def announce(
-    study: Study,
-    paths: StudyPaths,
-    crew: Workers,
-    seconds: float | None,
-    console: Console,
-    verb: str | None = None,
-) -> None:
-    """Say what the search will cost before it starts."""
-    plan = planned(study)
-    count = crew.number()
-    cost = f"at most {counted(study.epochs, 'epoch')} a trial"
-    if plan is not None:
-        may_be_fewer = study.tuner in ASYNCHRONOUS or plan[1] == study.total_epochs
-        most = "up to " if may_be_fewer else ""
-        cost = (
-            f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"
-            f" (at most {study.epochs} each)"
-        )
-    processes = "worker process" if count == 1 else "worker processes"
-    where = f"{count} {processes}" if count else "this process"
-    if crew.cluster is not None:
-        where = f"a Ray cluster, {count} trials at a time"
-    parts = [study.tuner, cost, f"on {where}"]
-    if study.total_epochs is not None and plan is None:
-        parts.append(f"no more than {counted(study.total_epochs, 'epoch')}")
-    if seconds is not None:
-        parts.append(f"about {duration(seconds)}")
-    if study.budget_seconds is not None:
-        parts.append(f"for at most {duration(study.budget_seconds)} over all runs")
-    if study.max_flops is not None:
-        console.print(
-            f"networks above {millions(study.max_flops)} MFLOPs an image are infeasible"
-            " (--max-flops)",
-            highlight=False,
-        )
-    goes_on = paths.oracle.exists()
-    verb = verb or ("Going on with" if goes_on else "Searching")
-    kept = unlike_usual(study) if goes_on else ""
-    if kept:
-        console.print(
-            f"as it was begun: {kept} (another --name begins afresh)",
-            highlight=False,
-            markup=False,
-        )
-    console.print(f"{verb} [bold]{study.name}[/bold]: {', '.join(parts)}")
-    console.print(f"records in {paths.folder}/, TensorBoard runs in {paths.logs}/")
 
 
 def check_success(study: Study, found: Sequence[Trial]) -> None:

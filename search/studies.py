@@ -152,10 +152,12 @@ def unlike_usual(study: Study) -> str:
     kind = (study.dataset, study.hypermodel)
     usual = next(
         (one for one in READY_MADE if (one.dataset, one.hypermodel) == kind),
-        Study(study.name, study.task, *kind),
+        None,
     )
+    others = [] if usual else ["objective"]  # follows from the network of one's own
+    usual = usual or Study(study.name, study.task, *kind)
     fields = [field.name for field in dataclasses.fields(Study)]
-    untold = ("name", "direction", "max_flops", *MAY_CHANGE)
+    untold = ("name", "direction", "max_flops", *MAY_CHANGE, *others)
     return ", ".join(
         setting_text(name, getattr(study, name))
         for name in fields

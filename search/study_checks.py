@@ -69,7 +69,6 @@ def check_study(study: Study) -> Study:
         )
     check_hypermodel(study.hypermodel)
     check_tuner(study.tuner)
-    refuse_what_does_nothing(study)
     return study
 
 

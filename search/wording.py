@@ -53,7 +53,7 @@ def setting_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return words if value else f"no {words}"
     if value is None:
-        return f"no limit of {words}"
+        return f"{words} as usual" if name == "image_size" else f"no limit of {words}"
     if isinstance(value, dict):
         return f"{words} {values_text(value)}"
     if isinstance(value, list):

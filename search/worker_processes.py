@@ -16,6 +16,7 @@ from search.leases import leased
 from search.memory import holds_more, kernel_kills, memory_of
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
 from search.places import Leaving, Place, remove_abandoned
+from search.room import NO_ROOM
 from search.starting import is_replaced_at_once, start_worker
 from search.supervision import (
     allowed_silence,
@@ -93,7 +94,7 @@ class WorkerProcesses:
     def wait(self, report: Report) -> Outcome | None:
         for place in self._places:
             if place.order is not None and place.process is None:
-                self._hand_over(place)
+                self._hand_over_later(place)
         if self._stopped:
             self._pass_on_stop()
         if time.monotonic() - self._looked >= POLL_SECONDS:
@@ -200,6 +201,15 @@ class WorkerProcesses:
         assert place.order is not None
         place.listen()
         self._send(place, to_line(place.order))
+
+    def _hand_over_later(self, place: Place) -> None:
+        """Hand over what waits for another process to end, where there is room."""
+        try:
+            self._hand_over(place)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._say(f"waiting for room for a worker: {error.strerror}")
 
     def _send(self, place: Place, line: str) -> None:
         assert place.process is not None and place.process.stdin is not None

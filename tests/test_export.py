@@ -23,6 +23,7 @@ from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError, StorageError
 from search.formats import FORMATS, check_backend, check_formats, named_formats
 from search.inference_models import ensemble_model, inference_model
+from search.listing import study_state
 from search.manifest import current_exports
 from search.paths import study_paths
 from search.records import (
@@ -34,7 +35,7 @@ from search.records import (
     write_ensemble,
     write_records,
 )
-from search.studies import Study, record_study, study_state
+from search.studies import Study, record_study
 
 # The package gives the function of this name.
 export = importlib.import_module("search.export")

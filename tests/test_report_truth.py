@@ -179,10 +179,10 @@ def make_run(values: Values, seed: int, value: str, **changes: Any) -> Run:
 
 def comparison_of(knob: str, runs: list[Run], direction: Any = "max") -> Comparison:
     values = {run.value: run.values[knob] for run in runs}
-    differences = differences_of(runs, list(values))
+    differences = differences_of(runs, list(values), "val_accuracy", None)
     return Comparison(
         knob, "default", "val_accuracy", direction, values, [0, 1], runs, differences,
-        verdicts_of(differences, "val_accuracy", direction), {},
+        verdicts_of(runs, differences, "val_accuracy", direction, None), {},
     )  # fmt: skip
 
 

@@ -17,10 +17,10 @@ import psutil
 import searches
 
 from search.checkpoints import BEST, LAST, PREVIOUS
-from search.inputs import parse_size
 from search.memory import memory_of
 from search.paths import study_paths
 from search.retention import TOP_KEPT, checkpoint_bytes
+from search.who_trains import parse_size
 
 NAME = "memory"
 LIMIT = "2g"

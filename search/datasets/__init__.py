@@ -66,7 +66,6 @@ def prepare(
     chosen = task or source.tasks[0]
     folder = folder_of(source, chosen)
     prepared = find_prepared(folder) or prepare_once(source, chosen, folder, request)
-    check_foreground(prepared)
     return dataclasses.replace(prepared, name=dataset)
 
 
@@ -96,8 +95,9 @@ def check_foreground(prepared: PreparedDataset) -> None:
             raise InputError(
                 f"foreground in the masks of the {split} split of {prepared.name}",
                 f"none in {prepared.sizes[split]} masks, {void:,} pixels of them void",
-                "Add masks with foreground there, or cut other splits with --seed;"
-                " where 255 is meant as foreground, save all masks as 0 and 255",
+                "Add masks with foreground there, choose a larger --image-size where"
+                " objects are tiny, or cut other splits with --seed; where 255 is"
+                " meant as foreground, save all masks as 0 and 255",
             )
 
 
@@ -129,7 +129,7 @@ def own_folder(dataset: str, data_dir: Path | None) -> Path | None:
     named = Path(dataset).expanduser()
     places = [named]
     if data_dir is not None and named.name:
-        places.append(data_dir.expanduser() / named.name)
-        if data_dir.name == named.name:
-            places.append(data_dir.expanduser())
+        root = data_dir.expanduser()
+        is_itself = root.name == named.name  # which may hold a class of this name
+        places.append(root if is_itself else root / named.name)
     return next((place for place in places if place.is_dir()), None)

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from search.datasets.copies import first_of_copies
 from search.datasets.layouts import Layout, find_layout
-from search.datasets.mask_values import has_soft_edges, meaning_of, table_of
+from search.datasets.mask_values import (
+    has_soft_edges,
+    is_black_and_white,
+    meaning_of,
+    table_of,
+)
 from search.datasets.originals import Originals
 from search.datasets.sources import (
     FOREGROUND,
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
 DEFAULT_EDGES = {"classification": 64, "segmentation": 128}
 CUT_FRACTION = 0.15
+# Raised where the same files are cut or read in another way: they are prepared again.
+RULES = 2
 
 
 def find_folder(request: Request) -> Source:
@@ -68,6 +75,7 @@ def find_folder(request: Request) -> Source:
             "edge": edge,
             "seed": request.seed if len(set(layout.splits)) < len(SPLITS) else None,
             "skip_unreadable": request.skip_unreadable,
+            "rules": RULES,
         },
         load=load,
     )
@@ -173,17 +181,19 @@ def translate_masks(
 
 
 def refuse_soft_edges(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> None:
-    """Raise InputError where the greys of a mask make 255 void in all of them.
+    """Raise InputError where the greys of some masks make 255 void in the others.
 
     Args:
         values: (n, 256) which values each mask holds.
     """
+    held = [np.flatnonzero(row).tolist() for row in values]
     soft = [
         file.mask_path
-        for file, held in zip(files, values, strict=True)
-        if has_soft_edges(np.flatnonzero(held).tolist())
+        for file, of_mask in zip(files, held, strict=True)
+        if has_soft_edges(of_mask)
     ]
-    if soft:
+    # Beside masks of nothing but 0 and 255: else the numbers may well be classes.
+    if soft and any(255 in m and is_black_and_white(m) for m in held):
         more = f" and {counted(len(soft) - 1, 'other')}" if len(soft) > 1 else ""
         raise InputError(
             "masks with hard edges where 255 is void",

@@ -111,7 +111,8 @@ def groups_of_copies(looks: Sequence[Look | None]) -> list[list[int]]:
     """Return groups of rows that show one image: equal pixels, or saved again."""
     by_digest: dict[str, list[int]] = defaultdict(list)
     for row, found in enumerate(looks):
-        if found is not None:
+        # Those of one colour are told as such: they are equal and no copies.
+        if found is not None and found.thumbnail.std() > 0:
             by_digest[found.digest].append(row)
     groups = list(by_digest.values())
     merged = joined(groups, [looks[group[0]] for group in groups])

@@ -73,7 +73,8 @@ def tfds_source(name: str, edge: int | None, request: Request) -> Source:
     return Source(
         label=name,
         tasks=["classification"],
-        identity={"source": identity_of(folder), "edge": edge, "seed": request.seed},
+        identity={"source": identity_of(folder), "edge": edge, "seed": request.seed}
+        | cut_rules(folder),
         load=load,
     )
 
@@ -106,6 +107,13 @@ def identity_of(folder: Path) -> dict[str, Any]:
     """Return what tells this set from others: name, version, sizes of its files."""
     info = read_json(folder / "dataset_info.json")
     return {key: info.get(key) for key in ("name", "configName", "version", "splits")}
+
+
+def cut_rules(folder: Path) -> dict[str, int]:
+    """Return what tells a cut that keeps copies together from the one before it."""
+    splits = read_json(folder / "dataset_info.json").get("splits") or []
+    has_test = any(split.get("name") == "test" for split in splits)
+    return {} if has_test else {"cut": 2}
 
 
 def fetch(root: Path, name: str, request: Request) -> Path:

@@ -121,7 +121,8 @@ def decide(
 def within_reach(bracket: Bracket, ledger: Ledger, left: int) -> int:
     """Return the epochs of the highest rung to which some run can still be brought."""
     start = reached(bracket, ledger)
-    return max(epochs for epochs in (0, *bracket.epochs) if epochs - start <= left)
+    reachable = (epochs for epochs in bracket.epochs if epochs - start <= left)
+    return max(reachable, default=0)  # a limit that was lowered may be exceeded
 
 
 def next_step(

@@ -18,7 +18,7 @@ def is_stepped(knob: Any) -> bool:
 
     Those of an Int are exact, and keras-tuner rounds where they are a factor apart.
     """
-    is_float = type(knob).__name__ == "Float" and knob.step is not None
+    is_float = type(knob).__name__ == "Float" and (knob.step or 0) > 0
     return is_float and knob.sampling == "linear"
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-from search.comparisons import AblationPath, Comparison
+from search.comparison_tables import remarks
+from search.comparisons import AblationPath, Comparison, shared_seeds
 from search.reporting.blocks import (
     Block,
     Cell,
@@ -66,6 +67,7 @@ def comparison_blocks(
             f"{comparison.knob}, from {origin_of(comparison.base)};"
             f" {counted(len(comparison.seeds), 'seed')}.",
         ),
+        *(Text(remark, "note") for remark in remarks(comparison)),
         Pictures([comparison_picture(key, comparison)]),
         *(
             Text(f"{run.run_id}: {note}.", "note")
@@ -97,16 +99,24 @@ def value_row(comparison: Comparison, value: str) -> list[Cell]:
     """Return one compared value as a row."""
     runs = [run for run in comparison.runs if run.value == value]
     scores = [run.score for run in runs if run.score is not None]
+    alike = alike_scores(comparison, value)
     epochs = sum(run.epochs for run in runs)
     return [
         words(value),
-        score_cell(fmean(scores) if scores else None),
+        score_cell(fmean(alike) if alike else None),
         score_cell(min(scores, default=None)),
         score_cell(max(scores, default=None)),
         Cell(f"{len(scores)} of {len(runs)}", len(scores)),
         count_cell(runs[0].parameters if runs else None),
         time_cell(sum(run.seconds for run in runs) / epochs) if epochs else words("–"),
     ]
+
+
+def alike_scores(comparison: Comparison, value: str) -> list[float]:
+    """Return the scores of a value with the seeds that all values finished."""
+    shared = shared_seeds(comparison)
+    runs = [run for run in comparison.runs if run.value == value and run.seed in shared]
+    return [run.score for run in runs if run.score is not None]
 
 
 def comparison_picture(key: str, comparison: Comparison) -> Picture:
@@ -117,8 +127,9 @@ def comparison_picture(key: str, comparison: Comparison) -> Picture:
         for place, value in enumerate(rows):
             scores = scores_of(comparison, value)
             axes.plot(scores, [place] * len(scores), "o", color=BLUE, alpha=0.55)
-            if scores:
-                axes.plot(fmean(scores), place, "|", color=BLUE, markersize=16, mew=2.2)
+            alike = alike_scores(comparison, value)
+            if alike:
+                axes.plot(fmean(alike), place, "|", color=BLUE, markersize=16, mew=2.2)
         name_rows(axes, rows)
         axes.set_xlabel(f"{comparison.objective}, a dot a seed; bar: mean")
 

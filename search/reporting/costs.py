@@ -115,8 +115,8 @@ def noise_blocks(records: StudyRecords) -> list[Block]:
     scores = [score for score in full if score is not None]
     if len(scores) >= FEWEST_DOTS:
         which = ""
-        if records.study.tuner in HALVING:
-            which = ", most or all of them promoted for their early scores,"
+        if records.study.tuner in HALVING and len(records.rungs) > 1:
+            which = ", some or all of them promoted for their early scores,"
         text += (
             f" The scores of the {len(scores)} trials that were fully trained{which}"
             f" differ by {knobs_text(stdev(scores), noise.deviation)}."
