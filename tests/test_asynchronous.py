@@ -171,6 +171,14 @@ def test_a_plan_without_trials_costs_what_a_sweep_of_hyperband_does() -> None:
         assert plan_halving(epochs, FACTOR).epochs == sweep
 
 
+def test_a_limit_that_was_lowered_below_what_was_spent_ends_the_search() -> None:
+    plan = plan_halving(9, FACTOR, 30)
+    top = Run("0", 0, 2, None, "COMPLETED", 0.5)
+    first = [Run("0", 0, rung, None, "COMPLETED", 0.5) for rung in range(2)]
+    ledger = Ledger([*first, top])
+    assert decide(plan, ledger, FACTOR, exhausted=False, epochs_left=-5) == Start(0)
+
+
 def test_a_promotion_that_failed_leaves_its_place_to_the_next() -> None:
     plan = plan_halving(9, FACTOR, 30)
     runs = [Run(f"{i}", 0, 0, None, "COMPLETED", 1 - i / 10) for i in range(3)]

@@ -178,7 +178,9 @@ def test_another_comparison_of_the_same_knob_does_not_replace_the_first(
     assert file_of(paths, "activation", "default", labels, [0, 1]) == first
     other = file_of(paths, "activation", "default", {**labels, "gelu": "gelu"}, [0, 1])
     fewer = file_of(paths, "activation", "default", labels, [0])
-    assert len({first, other, fewer}) == 3
+    turned: Values = {"silu": "silu", "relu": "relu"}  # with another reference
+    order = file_of(paths, "activation", "default", turned, [0])
+    assert len({first, other, fewer, order}) == 4
     write_comparison(fewer, replace(compared(scored("relu", [0.5])), values=labels))
     later = file_of(paths, "activation", "default", labels, [1])
     assert later not in (first, other, fewer)

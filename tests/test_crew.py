@@ -262,7 +262,8 @@ def test_only_the_gpus_that_may_be_used_are_asked(
     )
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    for visible, is_able in (("1", True), ("", False)):
+    shown = [("1", True), ("", False), ("NoDevFiles", False), ("-1,1", False)]
+    for visible, is_able in shown:
         devices.gpus.cache_clear()
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert devices.have_bfloat16() is is_able

@@ -193,6 +193,8 @@ def test_a_folder_is_the_same_data_however_it_is_spelt(
         assert asked_for(spelling).dataset == "flowers"
     (tmp_path / "others").mkdir()
     assert asked_for("others").dataset == "others"
+    (tmp_path / "flowers").rmdir()  # moved: found with --data-dir, as what it was
+    assert asked_for("elsewhere/flowers").dataset == "flowers"
 
 
 def test_code_of_one_s_own_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -84,3 +84,19 @@ def test_what_goes_on_with_other_knobs_is_a_training_of_its_own() -> None:
     assert other != root
     assert roster.root_of(asked(2, "asked0"), {"depth": 3}) == other
     assert roster.root_of(asked(3, "unheard-of"), {"depth": 2}) not in (root, None)
+
+
+def test_a_trial_that_stopped_early_is_ordered_no_epochs_any_more() -> None:
+    stopped = Trial("0000", "COMPLETED", epochs=40, message="stopped early: …")
+    again = Trial("0001", "PAUSED", epochs=4, message="killed", failure="killed")
+    roster = Roster([stopped, again])
+    assert [roster.to_come(key, 81) for key in ("0000", "0001", None)] == [0, 77, 81]
+    assert roster.ordered({"0000": 81, "0001": 19}) == 44 + 15
+
+
+def test_what_is_remembered_is_told_until_it_is_asked_for_again() -> None:
+    before = Trial("0000", "COMPLETED", epochs=9, values={"a": 1})
+    roster = Roster(remembered={"0000": before})
+    assert roster.unclaimed_epochs == 9
+    roster.root_of(asked(0), {"a": 1})
+    assert roster.unclaimed_epochs == 0
