@@ -193,6 +193,7 @@ def workshop(tutorials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / file).write_text(code)
     for name, kind in (
         ("cifar100-convnet", "flowers"),
+        ("small", "flowers"),
         ("patches", "flowers"),
         ("evolved", "flowers"),
         ("vgg16-upper", "flowers"),

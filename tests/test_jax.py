@@ -52,15 +52,29 @@ def python() -> str:
     pytest.skip("needs .venv-jax, JAX without TensorFlow: `make test-jax` installs it")
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return variables with which tests keep what is compiled for each other."""
+    return os.environ | {
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # What is compiled here runs for seconds.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
+
+
 @pytest.fixture
-def run(python: str, tmp_path: Path) -> Callable[..., Any]:
+def run(python: str, environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
     """Return what runs a verb there and returns its records."""
 
     def run_verb(*arguments: str, refused: bool = False) -> Any:
         result = subprocess.run(
             [python, "-m", "search", *arguments, "--json"],
             cwd=tmp_path,
-            env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -103,23 +117,24 @@ def test_segmentation_is_searched_and_exported_on_jax(
         assert f"TensorFlow, which Keras needs to write {name}" in said
 
 
-@pytest.mark.parametrize(
-    "name", ["test_resident.py", "test_fused_depthwise.py", "test_pictures_compiled.py"]
-)
-def test_what_there_is_on_jax_alone(python: str, name: str) -> None:
-    """Tests that are skipped where `make test` runs, on TensorFlow."""
+def test_what_there_is_on_jax_alone_and_what_is_there_too(
+    python: str, environment: dict[str, str]
+) -> None:
+    """Files that are skipped on TensorFlow, and one of networks that are shared."""
     if python == sys.executable:
-        pytest.skip("runs by itself here")
+        pytest.skip("run by themselves here")
+    alone = ("test_resident", "test_fused_depthwise", "test_pictures_compiled")
+    files = [f"tests/{name}.py" for name in (*alone, "test_workbench")]
     result = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", ROOT / "tests" / name],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        [python, "-m", "pytest", "-p", "no:cacheprovider", *files],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    last = result.stdout.splitlines()[-1] if result.stdout else result.stderr
-    assert result.returncode == 0, result.stdout[-3000:]
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    last = result.stdout.splitlines()[-1]
     assert "passed" in last and "skipped" not in last
 
 
@@ -228,26 +243,3 @@ def test_a_trial_with_other_rates_finds_what_was_compiled_for_the_first(
         counts.append(json.loads(said.splitlines()[-1]))
     assert counts[0][1] > 10
     assert counts[1][1] == 0
-
-
-def test_data_on_the_device_are_the_same_training(python: str) -> None:
-    """Run tests/test_resident.py, which is of JAX alone."""
-    passes(python, "tests/test_resident.py")
-
-
-def test_networks_are_shared_on_jax_too(python: str) -> None:
-    passes(python, "tests/test_workbench.py")
-
-
-def passes(python: str, tests: str) -> None:
-    """Assert that tests pass on JAX, none left out."""
-    result = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", tests],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-3000:]
-    assert "skipped" not in result.stdout

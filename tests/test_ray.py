@@ -255,7 +255,7 @@ def test_without_ray_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run([*TINY, "--ray", "auto"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "pip install 'vision-tuner[ray]'" in line
+    assert "pip install '.[ray]'" in line
 
 
 def test_nodes_are_compared_by_the_source_that_trains() -> None:
