@@ -624,7 +624,7 @@ def test_on_jax_a_format_that_needs_tensorflow_says_so(name, monkeypatch):
 
 def test_a_format_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("search.formats.find_spec", lambda need: need == "tensorflow")
-    with pytest.raises(InputError, match=r"vision-tuner\[export\]"):
+    with pytest.raises(InputError, match=r"'\.\[export\]'"):
         export.export(finalized_study(tmp_path, "classification"), formats=["onnx"])
 
 
