@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 
 from search.options import (
-    FINALISTS,
     LOGS,
     RESULTS,
     AsJson,
@@ -53,6 +52,7 @@ from search.options import (
 )
 from search.output import human, next_command, output, where
 from search.paths import study_paths
+from search.studies import FINALISTS
 
 
 def search(

@@ -30,14 +30,13 @@ from search.finalists import Member, choose
 from search.finalizing import Finalizing, Options
 from search.inputs import only_driver, prepared_data, refuse_other_data
 from search.leaks import refuse_copies
-from search.options import FINALISTS
 from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
 from search.restoring import histories_of, lost_members, restore
 from search.sealing import already_scored, asked_before
 from search.state import read_state
-from search.studies import Study, open_study
+from search.studies import FINALISTS, Study, open_study
 from search.tta import check_kinds
 from search.wording import counted, duration, shown
 

@@ -11,12 +11,11 @@ from search.completion import (
     searched_studies,
     tuner_names,
 )
+from search.studies import FINALISTS
 from search.study_files import SUFFIX, read_study_file
 
 RESULTS = Path("results")
 LOGS = Path("tensorboard_logs")
-# Configurations that finalize retrains unless told otherwise.
-FINALISTS = 3
 
 
 def studied(word: str) -> str:

@@ -17,6 +17,8 @@ from search.wording import setting_text, suggestion
 
 # As Keras names them; the weights of both are float32.
 PRECISIONS = ("float32", "mixed_bfloat16", "auto")
+# Configurations that finalize retrains unless told otherwise.
+FINALISTS = 3
 
 
 @dataclass(frozen=True)
