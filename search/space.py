@@ -98,5 +98,5 @@ def cost_text(description: dict[str, Any]) -> str:
         f"{description['tuner']}: {counted(description['predicted_trials'], 'trial')},"
         f" {counted(description['predicted_epochs'], 'epoch')} in all, at most"
         f" {description['epochs']} a trial; {measured},"
-        f" so all about {duration(description['predicted_seconds'])}"
+        f" so all about {duration(description['predicted_seconds'])} in one worker"
     )
