@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The tests are of the CPU; a GPU that is wanted is named.
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 # The files that take longest: of two processes one would else end with them alone.
 LONGEST = (
