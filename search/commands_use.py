@@ -16,6 +16,7 @@ from search.options import (
     SkipUnreadable,
     StudyName,
     Workers,
+    studied,
 )
 from search.output import human, next_command, output, where
 from search.paths import study_paths
@@ -86,7 +87,7 @@ def predict(
     from search.predictors import resolve_model
 
     rows = predict(
-        resolve_model(model, results_dir),
+        resolve_model(studied(model), results_dir),
         inputs,
         output_dir=output_dir,
         top=top,

@@ -196,9 +196,9 @@ def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measur
             outcome = workers.wait(note)
             if outcome is not None:
                 raise_where_storage_failed(outcome)
-            if outcome is not None and outcome.state != "COMPLETED":
-                raise RuntimeError(f"{outcome.failure}: {outcome.message}")
-            outcomes += [outcome] if outcome is not None else []
+                if outcome.state != "COMPLETED":
+                    raise RuntimeError(f"{outcome.failure}: {outcome.message}")
+                outcomes.append(outcome)
             if len(training) == number:
                 together = time.monotonic() - max(training.values())
                 if together >= SECONDS_TOGETHER:
