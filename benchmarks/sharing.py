@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from search.compiled import FOLDER
 from search.crew import Auto
 from search.files import read_json, write_json
@@ -35,7 +37,10 @@ def half(
     compiled = paths.folder.parent / f"{study.name}-jax"
     begin_again(paths, compiled)
     os.environ[FOLDER] = str(compiled.resolve())
-    found = search(study, paths, data_dir=data_dir, trials_per_gpu=per_gpu)
+    console = Console(stderr=True)  # why a number could not be measured
+    found = search(
+        study, paths, data_dir=data_dir, trials_per_gpu=per_gpu, console=console
+    )
     seconds = time.time() - first_order(paths, found)
     crew = read_json(paths.crew) if paths.crew.exists() else {}
     count = sum(trial.state == "COMPLETED" for trial in found)

@@ -136,8 +136,7 @@ def suited(study: Study) -> Iterator[None]:
 
 def check_objectives(study: Study, hypermodel: Any) -> None:
     """Raise InputError where a metric to search by is none that the network has."""
-    known = [f"val_{metric.name}" for metric in hypermodel.make_metrics()]
-    known += ["val_loss", *COSTS]
+    known = [*names_of_metrics(hypermodel), "val_loss", *COSTS]
     for name in objectives_of(study):
         if name not in known:
             raise InputError(
@@ -145,6 +144,23 @@ def check_objectives(study: Study, hypermodel: Any) -> None:
                 repr(name),
                 suggestion(name, known) + "Name what the network is measured by",
             )
+
+
+def names_of_metrics(hypermodel: Any) -> list[str]:
+    """Return `val_accuracy` and so on; what the metrics count in is not made.
+
+    On a GPU that would take the memory which its workers are to have.
+    """
+    import keras
+
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            made = hypermodel.make_metrics()
+    except ValueError:  # one of the user's own that sets a value at once
+        made = hypermodel.make_metrics()
+    finally:
+        keras.utils.clear_session(free_memory=False)  # nothing waits to be made
+    return [f"val_{metric.name}" for metric in made]
 
 
 def unlike_losses(study: Study, space: Any) -> Iterator[str]:

@@ -47,18 +47,25 @@ class Measurement:
         workers: a GPU, or on this machine where it has none.
         images_per_second: of these together.
         start_seconds: what each took to build and compile, on average.
-        memory: fraction of the GPU's memory, or of this machine's, that they used.
+        memory: fraction of the GPU's memory, or of this machine's, that was in use.
+        memory_before: of it, what others used before these began.
     """
 
     workers: int
     images_per_second: float
     start_seconds: float
     memory: float
+    memory_before: float = 0.0
 
     def trials_per_hour(self, images: float) -> float:
         """Return the trials of so many images that these workers train in an hour."""
         training = images * self.workers / self.images_per_second
         return 3600 * self.workers / (self.start_seconds + training)
+
+    def memory_of(self, count: int) -> float:
+        """Return the fraction that would be in use with so many workers."""
+        each = (self.memory - self.memory_before) / self.workers
+        return self.memory_before + count * each
 
 
 def images_of_a_trial(study: Study, train: int, validation: int) -> float:
@@ -78,21 +85,26 @@ def counts_to_try(cores: int, has_gpus: bool) -> list[int]:
     return sorted({count for count in (1, 2, 4, 8, 16, cores) if count <= cores})
 
 
-def is_worth_trying(count: int, before: Sequence[Measurement], images: float) -> bool:
-    """Return whether more workers may train more, after what was measured.
-
-    Not where the last step up brought nothing, or memory would run out.
+def reason_to_stop(
+    count: int, before: Sequence[Measurement], images: float
+) -> str | None:
+    """Return why so many workers are not worth a measurement; None where they are.
 
     Args:
+        before: what fewer of them did, in rising order.
         images: of a trial.
     """
     if not before:
-        return True
+        return None
     last = before[-1]
-    if last.memory * count / last.workers > MOST_MEMORY:
-        return False
-    others = [other.trials_per_hour(images) for other in before[:-1]]
-    return not others or last.trials_per_hour(images) > max(others) / ENOUGH
+    if last.memory_of(count) > MOST_MEMORY:
+        return f"{count} would fill {last.memory_of(count):.0%} of the memory"
+    rates = {one.workers: one.trials_per_hour(images) for one in before}
+    others = [count for count in rates if count != last.workers]
+    best = max(others, key=rates.__getitem__, default=None)
+    if best is not None and rates[last.workers] <= rates[best] / ENOUGH:
+        return f"{last.workers} hardly do more than {best}"
+    return None
 
 
 def chosen_count(measured: Sequence[Measurement], images: float) -> int:
@@ -142,7 +154,7 @@ def measured_crew(
     say: Callable[[str], None],
     known: Sequence[Measurement],
     keep: Callable[[Sequence[Measurement]], None],
-) -> list[Measurement]:
+) -> tuple[list[Measurement], str | None]:
     """Measure with more and more workers, until more of them are not worth it.
 
     Args:
@@ -152,26 +164,30 @@ def measured_crew(
         known: what was measured before a cut.
         keep: told after each number what is known by then.
 
+    Returns:
+        What was measured, and why no larger number was; None = there is none to try.
+
     Raises:
         RuntimeError: not even one worker could train.
     """
-    measured = list(known)
+    measured, why = list(known), None
     for count in counts_to_try(cores(), bool(gpus())):
         if any(one.workers == count for one in measured):
             continue
-        if not is_worth_trying(count, measured, images):
+        why = reason_to_stop(count, measured, images)
+        if why is not None:
             break
         try:
             measured.append(measurement(count, order, logs))
         except StorageError:  # not for want of room for one more
             raise
         except (RuntimeError, ValueError) as error:
-            say(f"{count} workers could not be measured: {error}")
+            why = f"{count} could not be measured: {error}"
             break
         keep(measured)
     if not measured:
-        raise RuntimeError("No worker could train the default network; see the search")
-    return measured
+        raise RuntimeError(f"No worker could train the default network: {why}")
+    return measured, why
 
 
 def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measurement:
@@ -184,6 +200,7 @@ def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measur
         number, logs, memory_limit=None, per_gpu=count, say=lambda text: None
     )
     training: dict[str, float] = {}
+    before = memory_in_use([])
 
     def note(progress: Progress) -> None:
         training[progress.order_id] = time.monotonic()
@@ -211,6 +228,7 @@ def measurement(count: int, order: Callable[[int], Order], logs: Path) -> Measur
         images_per_second([outcome.history for outcome in outcomes]) * count / number,
         mean(outcome.measured["start_seconds"] or 0.0 for outcome in outcomes),
         memory,
+        before,
     )
 
 
@@ -296,9 +314,10 @@ def chosen_crew(
         write_json(paths.crew, told(measured) | {CUT: True})
 
     known = [Measurement(**one) for one in before.get("measured", [])]
-    measured = measured_crew(order, images, paths.worker_logs, say, known, keep)
+    measured, why = measured_crew(order, images, paths.worker_logs, say, known, keep)
     return told(measured) | {
         "chosen": chosen_count(measured, images),
+        "not_more_because": why,
         "trials_per_hour": [one.trials_per_hour(images) for one in measured],
     }
 
@@ -315,4 +334,6 @@ def described(kept: Mapping[str, Any]) -> str:
     others = ", ".join(f"{n}: {rate}" for n, rate in rates.items() if n != chosen)
     who = "at a time on a GPU" if gpus() else "workers"
     rest = f" (with {others})" if others else ""
-    return f"{chosen} {who}: {rates[chosen]} trials an hour{rest}"
+    why = kept.get("not_more_because")
+    end = f"; {why}" if why else ""
+    return f"{chosen} {who}: {rates[chosen]} trials an hour{rest}{end}"

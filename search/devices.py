@@ -26,6 +26,8 @@ WITH_CUDA = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]"}
 # Building and tracing a network: 3 convolutions 2.3 s, 20 convolutions 10.4 s on two
 # cores, TensorFlow.
 SECONDS_TO_BUILD = 6.0
+# With which XLA compiles for a GPU, where there are as many cores.
+COMPILING_THREADS = 8
 
 
 def cpu_flops(images: int) -> float:
@@ -162,7 +164,9 @@ def default_workers(per_gpu: int = 1) -> int:
 def worker_environment(place: int, workers: int, per_gpu: int = 1) -> dict[str, str]:
     """Return the environment of the worker at `place` of `workers`."""
     share = device_share(place, workers, per_gpu, cores(), gpus())
-    return {**compilation_cache(), **os.environ, **share}
+    # JAX ends where this stands beside the older name, which its versions all know.
+    ours = {k: v for k, v in os.environ.items() if k != "XLA_CLIENT_MEM_FRACTION"}
+    return {**compilation_cache(), **ours, **share}
 
 
 def device_share(
@@ -172,7 +176,8 @@ def device_share(
 
     Threads are divided, because two one-thread processes do more than one process of
     two threads. GPUs are dealt out in turn; where workers share one, TensorFlow takes
-    memory as needed instead of all, and JAX takes its fraction.
+    memory as needed instead of all, and JAX takes its fraction. They compile for a
+    short time each, with threads that the others do not need then.
     """
     threads = str(max(1, cores // workers))
     share = {
@@ -181,12 +186,13 @@ def device_share(
         "TF_NUM_INTEROP_THREADS": threads,
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONUNBUFFERED": "1",
-        # JAX on the CPU: XLA's thread pool.
+        # XLA's thread pool: on the CPU it computes, for a GPU it compiles.
         "NPROC": threads,
     }
     if gpus:
         sharing = max(per_gpu, -(-workers // len(gpus)))
         share |= {
+            "NPROC": str(max(int(threads), min(cores, COMPILING_THREADS))),
             "CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)],
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
             "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{int(90 / sharing) / 100:.2f}",

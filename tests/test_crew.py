@@ -18,14 +18,15 @@ from search.crew import (
     counts_to_try,
     images_of_a_trial,
     images_per_second,
-    is_worth_trying,
     measurement,
     memory_in_use,
+    reason_to_stop,
     settled_crew,
 )
 from search.datasets import prepare
 from search.errors import InputError
 from search.feeds import Fit
+from search.files import read_json
 from search.memory import GIB, unused_of
 from search.orders import Order, Progress
 from search.paths import StudyPaths
@@ -59,8 +60,8 @@ def test_workers_that_build_while_others_train_count_for_what_they_bring() -> No
     assert an_hour == pytest.approx([90, 144, 205.7, 242.1], rel=1e-3)
     assert chosen_count(rates, IMAGES) == 8
     assert chosen_count(rates, 100 * IMAGES) == 1  # long trials
-    assert is_worth_trying(4, rates[:2], IMAGES)
-    assert not is_worth_trying(4, rates[:2], 100 * IMAGES)
+    assert reason_to_stop(4, rates[:2], IMAGES) is None
+    assert reason_to_stop(4, rates[:2], 100 * IMAGES)
     cores_are_few = [*rates[:1], Measurement(2, 100, 60.0, 0.02)]
     assert chosen_count(cores_are_few, IMAGES) == 1
 
@@ -77,10 +78,19 @@ def test_more_workers_are_tried_while_they_bring_something_and_fit() -> None:
     assert counts_to_try(cores=2, has_gpus=False) == [1, 2]
     assert counts_to_try(cores=12, has_gpus=False) == [1, 2, 4, 8, 12]
     assert counts_to_try(cores=2, has_gpus=True) == [1, 2, 4, 8]
-    assert is_worth_trying(1, [], IMAGES)
-    assert is_worth_trying(4, measured({1: 100, 2: 150}), IMAGES)
-    assert not is_worth_trying(4, measured({1: 100, 2: 101}), IMAGES)
-    assert not is_worth_trying(4, measured({1: 100, 2: 150}, memory=0.3), IMAGES)
+    assert reason_to_stop(1, [], IMAGES) is None
+    assert reason_to_stop(4, measured({1: 100, 2: 150}), IMAGES) is None
+    why = reason_to_stop(4, measured({1: 100, 2: 101}), IMAGES)
+    assert why == "2 hardly do more than 1"
+    why = reason_to_stop(4, measured({1: 100, 2: 150}, memory=0.3), IMAGES)
+    assert why == "4 would fill 120% of the memory"
+
+
+def test_what_others_hold_of_the_memory_is_not_held_once_a_worker() -> None:
+    shared_by_others = Measurement(2, 150.0, 0.0, 0.5, memory_before=0.4)
+    assert shared_by_others.memory_of(4) == pytest.approx(0.6)
+    assert reason_to_stop(4, [shared_by_others], IMAGES) is None
+    assert reason_to_stop(4, [replace(shared_by_others, memory_before=0)], IMAGES)
 
 
 def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
@@ -95,7 +105,7 @@ def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
     monkeypatch.setattr("search.crew.gpus", lambda: ["0"])
     used = memory_in_use([{"memory": 10**9, "unused_gpu_memory": unused_of(told)}])
     assert used == pytest.approx((74000 - 70 * 1024) / 81559)
-    assert is_worth_trying(2, [Measurement(1, 100.0, 0.0, used)], IMAGES)
+    assert reason_to_stop(2, [Measurement(1, 100.0, 0.0, used)], IMAGES) is None
     taken_as_needed = told | {"pool_bytes": 3 * GIB}
     assert unused_of(taken_as_needed) == GIB
 
@@ -183,9 +193,9 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     def order(place: int) -> Order:
         raise AssertionError("measured without need")
 
-    def rates(*arguments: Any) -> list[Measurement]:
+    def rates(*arguments: Any) -> tuple[list[Measurement], str | None]:
         runs.append("measured")
-        return measured({1: 100, 2: 180, 4: 181})
+        return measured({1: 100, 2: 180, 4: 181}), "8 would fill 90% of the memory"
 
     def settled(workers: int | Auto | None, per_gpu: int | Auto) -> Any:
         return settled_crew(workers, per_gpu, paths, order, IMAGES, said.append)
@@ -195,7 +205,10 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     for _ in range(2):
         assert settled("auto", 1) == (2, 1)
     assert runs == ["measured"]
-    assert said[-1] == "2 workers: 648 trials an hour (with 1: 360, 4: 652)"
+    assert said[-1] == (
+        "2 workers: 648 trials an hour (with 1: 360, 4: 652);"
+        " 8 would fill 90% of the memory"
+    )
     assert settled(3, "auto") == (3, 1)
     assert settled(None, "auto") == (None, 1)
     monkeypatch.setattr("search.crew.gpus", lambda: ["0", "1"])  # another machine
@@ -243,6 +256,25 @@ def test_a_measurement_that_was_cut_goes_on_where_it_was(
         settled()
     assert settled(2 * IMAGES) == (4, 1)
     assert counts == [1, 2, 1, 2, 4]
+
+
+def test_a_number_that_cannot_be_measured_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = StudyPaths(tmp_path, tmp_path, "toy")
+    said: list[str] = []
+
+    def count(number: int, *rest: Any) -> Measurement:
+        if number == 2:
+            raise RuntimeError("OOM: no room")
+        return Measurement(number, 100.0, 1.0, 0.01)
+
+    monkeypatch.setattr("search.crew.measurement", count)
+    monkeypatch.setattr("search.crew.gpus", list)
+    monkeypatch.setattr("search.crew.cores", lambda: 4)
+    assert settled_crew("auto", 1, paths, ordered, IMAGES, said.append) == (1, 1)
+    assert said[-1].endswith("2 could not be measured: OOM: no room")
+    assert read_json(paths.crew)["not_more_because"] in said[-1]
 
 
 def test_what_is_no_number_is_refused() -> None:

@@ -171,7 +171,19 @@ def test_a_worker_finds_what_an_earlier_one_compiled(
 
 # The driver imports JAX and is forked; of a user's program, JAX is there before.
 COMMAND = ["-m", "search"]
-PROGRAM = ["-c", "import jax, sys; from search.cli import run; run(sys.argv[1:])"]
+# It finalizes, too, and says whether it has begun to use the device itself.
+SEARCHES = """
+import jax, sys
+from jax._src import xla_bridge
+from search.cli import run
+
+assert run(sys.argv[1:]) == 0
+assert run(["finalize", sys.argv[sys.argv.index("--name") + 1], "--top", "1"]) == 0
+print("driver uses its device:", xla_bridge.backends_are_initialized())
+"""
+PROGRAM = ["-c", SEARCHES]
+# As where there is a GPU: there is one by name, and JAX is told to use the CPU.
+A_GPU = {"CUDA_VISIBLE_DEVICES": "0", "JAX_PLATFORMS": "cpu"}
 
 
 def test_workers_forked_by_a_driver_keep_what_they_compile_and_find_it(
@@ -191,15 +203,18 @@ def test_workers_forked_by_a_driver_keep_what_they_compile_and_find_it(
         "shapes-convnet", "stages=2 base_filters=16 blocks_per_stage=1 batch_size=16"
     )
     hits, kept = [], []
-    for name, how in (("first", COMMAND), ("second", PROGRAM)):
-        more = ["--name", name, "--trials", "1", "--epochs", "1", "--workers", "1"]
-        command = [python, *how, *asked, *more]
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    for name, how, more in (("first", COMMAND, {}), ("second", PROGRAM, A_GPU)):
+        once = ["--name", name, "--trials", "1", "--epochs", "1", "--workers", "1"]
+        command = [python, *how, *asked, *once]
+        here = environment | more
+        said = subprocess.check_output(command, cwd=tmp_path, env=here, text=True)
         log = tmp_path / "results" / name / "work/workers/worker0.log"
         hits.append(log.read_text().count("Persistent compilation cache hit"))
         kept.append(len(list((tmp_path / "cache/jax").iterdir())))
     assert kept[0] > 10
     assert hits[1] > 10 > hits[0]
+    # On a GPU it would hold the memory that is its workers'.
+    assert said.splitlines()[-1] == "driver uses its device: False"
 
 
 TRAINS = """

@@ -100,6 +100,8 @@ def test_cores_are_divided_and_gpus_dealt_out() -> None:
     assert [p["CUDA_VISIBLE_DEVICES"] for p in places] == ["0", "1", "0", "1"]
     assert {p["XLA_PYTHON_CLIENT_MEM_FRACTION"] for p in places} == {"0.45"}
     assert {p["TF_FORCE_GPU_ALLOW_GROWTH"] for p in places} == {"true"}
+    # They compile in turns, each with threads that the others do not need then.
+    assert {(p["OMP_NUM_THREADS"], p["NPROC"]) for p in places} == {("2", "8")}
 
 
 def test_workers_share_the_memory_that_is_left_to_them() -> None:
