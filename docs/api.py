@@ -28,6 +28,25 @@ ensemble = finalize(paths, top=3)
 models = export(paths, formats=["keras"])
 ```
 
+A folder of your own, the best values, and what the exported model says of images:
+
+```python
+from pathlib import Path
+
+from search import export, finalize, own_study, predict, search, study_paths
+from search.records import ranked
+
+study = own_study("cells", "unet")  # cells/images/ and cells/masks/
+paths = study_paths(study.name)
+trials = search(study, paths)
+best = ranked(trials, study.direction)[0]
+print(best.score, best.values)
+finalize(paths, top=3)
+export(paths)
+model = paths.export / "ensemble.keras"
+rows = predict(model, [Path("cells/images")], output_dir=Path("masks"))
+```
+
 `dataclasses.replace(study, epochs=3, fixed={"stages": 2})` changes a study;
 [own-hypermodel.md](own-hypermodel.md) adds a network, [own-tuner.md](own-tuner.md) a
 tuner. This page is written by `make docs`.
@@ -38,7 +57,9 @@ SECTIONS = {
     "Studies": [
         "search.studies:Study",
         "search.studies:ready_made",
+        "search.inputs:own_study",
         "search.paths:study_paths",
+        "search.paths:StudyPaths",
     ],
     "Verbs": [
         "search.search:search",
@@ -54,6 +75,11 @@ SECTIONS = {
         "search.records:Trial",
         "search.records:Finalist",
         "search.records:Ensemble",
+        "search.records:BestSingle",
+        "search.records:Exported",
+        "search.comparisons:Comparison",
+        "search.comparisons:AblationPath",
+        "search.cluster.connection:RayOptions",
         "search.errors:InputError",
     ],
     "Hypermodels": [

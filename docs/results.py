@@ -13,12 +13,12 @@ RESULTS = ROOT / "results"
 HEAD = """
 # Results
 
-One folder a study, written by `vision-tuner` and by nothing else: records as JSON,
-`report.md` with figures; `vision-tuner report NAME` makes its page. Weights are not
-here; the commands below make them again where the data is present. Choices are made on
-validation, then the test set is read; `test_ledger.json` lists every look at it.
-[LOG.md](LOG.md) keeps what was found on the way, failures included. This page is
-written by `make docs`.
+One folder a study, written by `vision-tuner`; where a name or a path in a record was
+edited since, [LOG.md](LOG.md) says so. Records as JSON, `report.md` with figures;
+`vision-tuner report NAME` makes its page. Weights are not here; the commands below make
+them again where the data is present. Choices are made on validation, then the test set
+is read; `test_ledger.json` lists every look at it. [LOG.md](LOG.md) keeps what was
+found on the way, failures included. This page is written by `make docs`.
 """
 SEARCHED = """
 Intervals are 95 %, from resampled test images; *hours* are of training and validation,

@@ -1,38 +1,45 @@
 """The networks that can be searched, by name, without importing Keras.
 
-To add one here: a file with one class, and one line in `HYPERMODELS` and in `TASKS`.
-One that has no pretrained part is named in `FROM_SCRATCH`, too.
+To add one here: a file with one class, and one line in `HYPERMODELS`.
 One of another package needs neither: `module:Class` names it, or an entry point of the
 group `vision_tuner.hypermodels`.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hypermodels.own_code import installed, named_class
 
 if TYPE_CHECKING:
     from hypermodels.image_hypermodel import ImageHyperModel
 
-HYPERMODELS: dict[str, str] = {
-    "convnet": "hypermodels.convnet:Convnet",
-    "vgg16_transfer": "hypermodels.vgg16_transfer:VGG16Transfer",
-    "unet": "hypermodels.unet:UNet",
-    "mobilenet_unet": "hypermodels.mobilenet_unet:MobileNetUNet",
-}
-
 Task = Literal["classification", "segmentation"]
 
-TASKS: dict[str, Task] = {
-    "convnet": "classification",
-    "vgg16_transfer": "classification",
-    "unet": "segmentation",
-    "mobilenet_unet": "segmentation",
-}
 
-# Have no pretrained part; `--weights` means nothing to them.
-FROM_SCRATCH = frozenset({"convnet", "unet"})
+class Entry(NamedTuple):
+    """What is known of a hypermodel of ours.
+
+    Attributes:
+        place: `module:Class`.
+        is_pretrained: it has a pretrained part, which `--weights` chooses.
+    """
+
+    place: str
+    task: Task
+    is_pretrained: bool = False
+
+
+HYPERMODELS = {
+    "convnet": Entry("hypermodels.convnet:Convnet", "classification"),
+    "vgg16_transfer": Entry(
+        "hypermodels.vgg16_transfer:VGG16Transfer", "classification", True
+    ),
+    "unet": Entry("hypermodels.unet:UNet", "segmentation"),
+    "mobilenet_unet": Entry(
+        "hypermodels.mobilenet_unet:MobileNetUNet", "segmentation", True
+    ),
+}
 
 # Knobs that change nothing in a network that is built but the value of a variable
 # (`hypermodels.dials`), and knobs of which that is true but from or to zero, at which a
@@ -52,12 +59,20 @@ GROUP = "vision_tuner.hypermodels"
 
 def known() -> dict[str, str]:
     """Return name -> `module:Class`, those of installed packages included."""
-    return installed(GROUP) | HYPERMODELS
+    ours = {name: entry.place for name, entry in HYPERMODELS.items()}
+    return installed(GROUP) | ours
+
+
+def is_from_scratch(name: str) -> bool:
+    """Return whether a hypermodel is ours and has no pretrained part."""
+    return name in HYPERMODELS and not HYPERMODELS[name].is_pretrained
 
 
 def knob_names(name: str) -> list[str]:
-    """Return the knobs of a hypermodel of ours, as `make docs` has recorded them."""
+    """Return the knobs of a hypermodel, as `make docs` has recorded those of ours."""
     file = Path(__file__).parent / "spaces" / f"{name}.json"
+    if name not in HYPERMODELS or not file.exists():
+        return []
     space = json.loads(file.read_text(encoding="utf-8"))
     return [knob["name"] for knob in space["knobs"]]
 
@@ -68,7 +83,7 @@ def task_of(name: str) -> Task:
     Raises:
         ValueError: there is no such hypermodel.
     """
-    return TASKS[name] if name in TASKS else load(name).task
+    return HYPERMODELS[name].task if name in HYPERMODELS else load(name).task
 
 
 def load(name: str) -> "type[ImageHyperModel]":

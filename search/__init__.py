@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search.compare import compare as compare
     from search.export import export as export
     from search.finalize import finalize as finalize
+    from search.inputs import own_study as own_study
     from search.paths import study_paths as study_paths
     from search.predict import predict as predict
     from search.report import report as report
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PUBLIC = {
     "Study": "studies",
     "ready_made": "studies",
+    "own_study": "inputs",
     "study_paths": "paths",
     "dry_run": "search",
     "search": "search",

@@ -37,6 +37,7 @@ from search.restoring import histories_of, lost_members, restore
 from search.sealing import already_scored, asked_before
 from search.state import read_state
 from search.studies import FINALISTS, Study, open_study
+from search.study_checks import check_weights
 from search.tta import check_kinds
 from search.wording import counted, duration, shown
 
@@ -172,6 +173,7 @@ def begun(
     """Check the data, start workers, and hold the study while they work."""
     crew.number()  # an unreachable cluster is told before any work
     crew.expect()
+    check_weights(study.weights)
     data = prepared_data(study, data_dir, say=console.print)
     refuse_other_data(paths, data)
     copies = refuse_copies(data)

@@ -6,7 +6,7 @@ from search.beginning import Beginning
 from search.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
 from search.executors import Workers
 from search.limits import millions
-from search.oracles import ASYNCHRONOUS, full_plan, planned
+from search.oracles import MAY_END_EARLY, full_plan, planned
 from search.paths import StudyPaths
 from search.state import read_state
 from search.studies import Study, unlike_usual
@@ -44,14 +44,20 @@ def announce(
     crew: Workers,
     seconds: float | None,
     console: Console,
+    *,
+    is_known: bool,
     verb: str | None = None,
 ) -> None:
-    """Say what the search will cost before it starts."""
+    """Say what the search will cost before it starts.
+
+    Args:
+        is_known: the study was on record before, and so are its settings.
+    """
     plan = planned(study)
     count = crew.number()
     cost = f"at most {counted(study.epochs, 'epoch')} a trial"
     if plan is not None:
-        may_be_fewer = study.tuner in ASYNCHRONOUS or plan[1] == study.total_epochs
+        may_be_fewer = study.tuner in MAY_END_EARLY or plan[1] == study.total_epochs
         most = "up to " if may_be_fewer else ""
         cost = (
             f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"
@@ -74,9 +80,8 @@ def announce(
             " (--max-flops)",
             highlight=False,
         )
-    goes_on = paths.oracle.exists()
-    verb = verb or ("Going on with" if goes_on else "Searching")
-    kept = unlike_usual(study) if goes_on else ""
+    verb = verb or ("Going on with" if paths.oracle.exists() else "Searching")
+    kept = unlike_usual(study) if is_known else ""
     if kept:
         console.print(
             f"as it was begun: {kept} (another --name begins afresh)",

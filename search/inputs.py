@@ -25,6 +25,7 @@ from search.records import Direction, Task
 from search.studies import (
     READY_MADE,
     Study,
+    changed_setting,
     is_recorded,
     open_study,
     read_study,
@@ -36,8 +37,17 @@ from search.study_files import SUFFIX, read_study_file
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def own_study(dataset: str, hypermodel: str, name: str | None) -> Study:
-    """Return a study on a data set of the user's choice."""
+def own_study(dataset: str, hypermodel: str, name: str | None = None) -> Study:
+    """Return a study on a data set of the user's choice.
+
+    Args:
+        dataset: a folder of images, `tfds:NAME`, or a registered name.
+        hypermodel: a registered name, or `module:Class`.
+        name: None = made of both.
+
+    Raises:
+        InputError: there is no such hypermodel.
+    """
     check_hypermodel(hypermodel)
     task: Task = hypermodels.task_of(hypermodel)
     objective = "val_accuracy" if task == "classification" else "val_dice"
@@ -253,10 +263,12 @@ def chosen_study(
     before = paths_of(base.name)
     if is_recorded(before):
         on_record = open_study(before)
-        kept = ["name", "task", "hypermodel"]
-        if not is_same_folder(on_record.dataset, base.dataset):
-            kept.append("dataset")
-        base = replace(on_record, **{key: getattr(base, key) for key in kept})
+        for key in ("task", "dataset", "hypermodel"):
+            known, asked = getattr(on_record, key), getattr(base, key)
+            if known == asked or (key == "dataset" and is_same_folder(known, asked)):
+                continue
+            raise changed_setting(before, key, known, asked)
+        base = replace(on_record, name=base.name)
     if "fixed" in given:
         given["fixed"] = base.fixed | given["fixed"]
     chosen = replace(base, **given)

@@ -46,8 +46,7 @@ def studies(results_dir: Path, logs_dir: Path) -> list[dict[str, Any]]:
 
 def knobs_of(study: Study) -> list[str]:
     """Return what is searched; of a network of one's own it is not known here."""
-    is_ours = study.hypermodel in hypermodels.HYPERMODELS
-    names = hypermodels.knob_names(study.hypermodel) if is_ours else []
+    names = hypermodels.knob_names(study.hypermodel)
     return [name for name in names if name not in study.fixed]
 
 

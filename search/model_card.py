@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypermodels import FROM_SCRATCH, HYPERMODELS
+from hypermodels import HYPERMODELS
 from search.finalists import Member
 from search.records import Ensemble, Exported, Metrics
 from search.studies import Study
@@ -65,7 +65,8 @@ a probability, and the median time of one image on the CPU of the machine that e
 {layers}
 ## Use
 
-Input: RGB images as float32, 0-255, (images, {shape}). Output: {meaning}.
+Input: RGB images, resized bilinearly, as float32, 0-255: (images, {shape}). Output:
+{meaning}.
 
 {snippet}`vision_tuner.json` inside each file names the classes, or
 
@@ -265,8 +266,8 @@ def environment_of(about: Mapping[str, Any]) -> str:
 def licence_of(study: Study) -> str:
     """Return what is known of the terms of data and pretrained weights."""
     text = LICENCES.get(study.dataset, OTHER_LICENCE)
-    pretrained = HYPERMODELS.keys() - FROM_SCRATCH
-    if study.hypermodel in pretrained and study.weights != "none":
+    entry = HYPERMODELS.get(study.hypermodel)
+    if entry is not None and entry.is_pretrained and study.weights != "none":
         text += PRETRAINED_LICENCE.format(weights=Path(study.weights).name)
     return text
 

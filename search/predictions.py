@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hypermodels import HYPERMODELS
 from search.checkpoints import BEST, damage, load_variables
 from search.datasets import open_prepared
 from search.errors import InputError
@@ -22,6 +23,8 @@ BATCH_SIZE = 64
 def load_best(order: Order) -> Any:
     """Return the trained network of an order, with the weights of its best epoch.
 
+    Those it began with, which these replace, need not be there any more.
+
     Raises:
         InputError: there are no such weights, or they are damaged.
     """
@@ -34,6 +37,8 @@ def load_best(order: Order) -> Any:
             "Run the same finalize command again: it trains what is missing",
         )
     study = Study(**order.study)
+    if study.hypermodel in HYPERMODELS:  # of one's own the graph may depend on them
+        study = replace(study, weights="none")
     data = open_prepared(Path(order.data_folder))
     order = replace(order, job="predict")
     model = build_model(order, make_hypermodel(study, data, order.length))

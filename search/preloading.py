@@ -12,7 +12,7 @@ from hypermodels import HYPERMODELS
 MODULES = (
     "keras",
     "keras_tuner",
-    *(place.partition(":")[0] for place in HYPERMODELS.values()),
+    *(entry.place.partition(":")[0] for entry in HYPERMODELS.values()),
     "hypermodels.cost",
     "hypermodels.frozen_part",
     "hypermodels.optimizers",

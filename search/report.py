@@ -83,12 +83,7 @@ def report(paths_list: Sequence[StudyPaths]) -> list[Path]:
     Raises:
         InputError: no study, one that was never searched, or a damaged record.
     """
-    if not paths_list:
-        raise InputError(
-            "a study that has been searched",
-            "none",
-            "Run `vision-tuner search STUDY` first, or pass --results-dir",
-        )
+    refuse_none(paths_list)
     # Nothing is written before all records have been read.
     studies = [read_study_records(paths) for paths in paths_list]
     pages = [make_page(records) for records in studies]
@@ -110,7 +105,11 @@ def verify_reports(paths_list: Sequence[StudyPaths]) -> dict[str, Verification]:
     Returns:
         Study -> what was recomputed and what differs; that a report is older than its
         records is a difference, too.
+
+    Raises:
+        InputError: as of `report`.
     """
+    refuse_none(paths_list)
     found = {}
     for paths in paths_list:
         records = read_study_records(paths)
@@ -123,6 +122,16 @@ def verify_reports(paths_list: Sequence[StudyPaths]) -> dict[str, Verification]:
             result.compare("reports", what, is_current, True)
         found[paths.name] = result
     return found
+
+
+def refuse_none(paths_list: Sequence[StudyPaths]) -> None:
+    """Raise InputError where there is no study."""
+    if not paths_list:
+        raise InputError(
+            "a study that has been searched",
+            "none",
+            "Run `vision-tuner search STUDY` first, or pass --results-dir",
+        )
 
 
 def make_page(records: StudyRecords) -> Page:

@@ -10,7 +10,7 @@ from search.backend import load_keras
 from search.beginning import suited
 from search.datasets.sources import Say, ignore
 from search.inputs import prepared_data
-from search.oracles import planned
+from search.oracles import MAY_END_EARLY, planned
 from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
@@ -94,8 +94,10 @@ def cost_text(description: dict[str, Any]) -> str:
     measured = f"an epoch of the default network takes about {epoch} here"
     if description["predicted_trials"] is None:
         return f"{description['tuner']}: {measured}"
+    most = "up to " if description["tuner"] in MAY_END_EARLY else ""
+    count = counted(description["predicted_trials"], "trial")
     return (
-        f"{description['tuner']}: {counted(description['predicted_trials'], 'trial')},"
+        f"{description['tuner']}: {most}{count},"
         f" {counted(description['predicted_epochs'], 'epoch')} in all, at most"
         f" {description['epochs']} a trial; {measured},"
         f" so all about {duration(description['predicted_seconds'])} in one worker"

@@ -98,6 +98,8 @@ class Study:
 # What may differ between two runs of the same command: a search can be extended or
 # moved, not changed.
 MAY_CHANGE = ("trials", "total_epochs", "data_dir", "budget_seconds")
+# A study that was only compared has had no tuner yet.
+OF_A_SEARCH = ("tuner", "start_from")
 
 READY_MADE = (
     Study("shapes-convnet", "classification", "shapes", "convnet", epochs=9),
@@ -295,19 +297,39 @@ def refuse_changes(
     recorded = read_study(paths)
     if recorded["fingerprint"] == mark:
         return
-    rest = f"or keep {paths.folder} as it is and choose another --name"
     known = dataclasses.asdict(Study(**recorded["study"]))
+    has_begun = paths.oracle.exists() or paths.trials.exists()
+    may_change = MAY_CHANGE if has_begun else (*MAY_CHANGE, *OF_A_SEARCH)
+    changed = []
     for key, value in dataclasses.asdict(study).items():
-        before = known[key]
         is_file = key == "weights" and Path(str(value)).is_file()
-        if key not in MAY_CHANGE and not is_file and value != before:
-            remedy = f"Repeat the search with the recorded value, {rest}"
-            raise InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
+        if value == known[key] or is_file:
+            continue
+        if key not in may_change:
+            raise changed_setting(paths, key, known[key], value)
+        changed.append(key)
+    same_data = data_mark == recorded["data"].get("fingerprint")
+    if same_data and set(changed) & set(OF_A_SEARCH):
+        return
     files = [f"weights {study.weights}"] if Path(study.weights).is_file() else []
     own = {"hypermodel": study.hypermodel, "tuner": study.tuner}
     files += [f"own {kind} {name}" for kind, name in own.items() if ":" in name]
-    if data_mark != recorded["data"].get("fingerprint"):
+    if not same_data:
         files = [f"data set {study.dataset}"]
     asked = " and ".join(files) or "the installed hypermodel and tuner"
     asked += " as in the recorded search"
-    raise InputError(asked, "other contents", f"Restore what has changed, {rest}")
+    raise InputError(
+        asked, "other contents", f"Restore what has changed, {or_another_name(paths)}"
+    )
+
+
+def changed_setting(
+    paths: StudyPaths, key: str, before: object, value: object
+) -> InputError:
+    """Return what is raised where a study lies under this name with another setting."""
+    remedy = f"Repeat the search with the recorded value, {or_another_name(paths)}"
+    return InputError(f"{key} = {before!r} as recorded", repr(value), remedy)
+
+
+def or_another_name(paths: StudyPaths) -> str:
+    return f"or keep {paths.folder} as it is and choose another --name"

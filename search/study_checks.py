@@ -1,5 +1,6 @@
 """Whether the settings of a study make sense, by themselves and together."""
 
+from math import inf
 from pathlib import Path
 
 import hypermodels
@@ -8,6 +9,9 @@ from search.errors import InputError, as_input_error
 from search.oracles import check_tuner
 from search.studies import PRECISIONS, Study
 from search.wording import suggestion
+
+# NumPy takes 32 bits; the seeds of finalists and comparisons follow the study's.
+LARGEST_SEED = 2**31 - 1
 
 
 def check_hypermodel(name: str) -> None:
@@ -28,6 +32,16 @@ def check_hypermodel(name: str) -> None:
         raise as_input_error(error, "docs/own-hypermodel.md shows one") from error
 
 
+def check_weights(weights: str) -> None:
+    """Raise InputError where a file of pretrained weights is not there."""
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise InputError(
+            "--weights imagenet, none or the path of a weights file",
+            repr(weights),
+            "Check the path, or put the file back",
+        )
+
+
 def check_study(study: Study) -> Study:
     """Return the study where its numbers, its weights and its own code make sense.
 
@@ -45,28 +59,25 @@ def check_study(study: Study) -> Study:
         ("--augmented-passes", study.augmented_passes),
         ("--patience", study.patience),
     ):
-        if value is not None and value < 1:
+        if value is not None and not 1 <= value < inf:  # JSON has no infinity
             raise InputError(
-                f"{option} of at least 1", value, f"Choose a larger {option}"
+                f"{option} of at least 1, and finite", value, f"Choose another {option}"
             )
-    if study.max_latency_ms is not None and not study.max_latency_ms > 0:
+    latency = study.max_latency_ms
+    if latency is not None and not 0 < latency < inf:
+        remedy = "Choose another --max-latency-ms"
+        raise InputError("--max-latency-ms above 0, and finite", latency, remedy)
+    if not 0 <= study.seed <= LARGEST_SEED:
         raise InputError(
-            "--max-latency-ms above 0", study.max_latency_ms, "Choose a larger one"
+            f"--seed from 0 to {LARGEST_SEED}", study.seed, "Choose another --seed"
         )
-    if study.seed < 0:
-        raise InputError("--seed of at least 0", study.seed, "Choose another --seed")
     if study.precision not in PRECISIONS:
         raise InputError(
             f"--precision {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}",
             repr(study.precision),
             "Choose one of them",
         )
-    if study.weights not in ("imagenet", "none") and not Path(study.weights).is_file():
-        raise InputError(
-            "--weights imagenet, none or the path of a weights file",
-            repr(study.weights),
-            "Check the path",
-        )
+    check_weights(study.weights)
     check_hypermodel(study.hypermodel)
     check_tuner(study.tuner)
     return study
@@ -75,7 +86,7 @@ def check_study(study: Study) -> Study:
 def refuse_what_does_nothing(study: Study) -> None:
     """Raise InputError for an option that would change nothing of this study."""
     is_own_weights = study.weights not in ("imagenet", "none")
-    has_no_pretrained = study.hypermodel in hypermodels.FROM_SCRATCH
+    has_no_pretrained = hypermodels.is_from_scratch(study.hypermodel)
     needs = "a hypermodel with a pretrained part"
     for option, is_useless, expected in (
         ("--balance-classes", study.balance_classes and study.task != "classification",

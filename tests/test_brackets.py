@@ -3,8 +3,10 @@
 import random
 from dataclasses import replace
 
+import keras_tuner
 import pytest
 
+from search.oracles import ORACLES, planned
 from search.oracles.brackets import (
     Bracket,
     Promote,
@@ -12,9 +14,11 @@ from search.oracles.brackets import (
     Stop,
     Wait,
     decide,
+    keras_tuner_brackets,
     plan_brackets,
 )
 from search.oracles.ledger import Ledger, Run
+from search.studies import ready_made
 
 FACTOR = 3
 
@@ -104,6 +108,29 @@ def test_any_number_of_epochs_and_trials_can_be_planned(
         assert bracket.sizes[-1] >= 1
     if trials is not None:
         assert sum(bracket.sizes[0] for bracket in brackets) == trials
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 9, 10, 27, 81, 243])
+def test_keras_tuner_s_plan_is_what_its_oracle_does(epochs: int) -> None:
+    oracle = keras_tuner.oracles.HyperbandOracle(
+        keras_tuner.Objective("val_accuracy", "max"), max_epochs=epochs, factor=FACTOR
+    )
+    brackets = keras_tuner_brackets(epochs, FACTOR)
+    assert len(brackets) == oracle._get_num_brackets()
+    for number, bracket in enumerate(reversed(brackets)):
+        rounds = range(oracle._get_num_rounds(number))
+        assert bracket.epochs == tuple(oracle._get_epochs(number, r) for r in rounds)
+        assert bracket.sizes == tuple(oracle._get_size(number, r) for r in rounds)
+
+
+def test_every_tuner_of_ours_tells_what_it_will_cost() -> None:
+    study = replace(ready_made("shapes-convnet"), epochs=9)
+    for tuner in ORACLES:
+        trials, epochs = planned(replace(study, tuner=tuner)) or (0, 0)
+        assert trials > 5 and epochs > 9
+    assert planned(replace(study, tuner="kt-hyperband")) == (17, 75)
+    grid = replace(study, tuner="grid", trials=4)
+    assert planned(grid) == (4, 36)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

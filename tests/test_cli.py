@@ -309,6 +309,9 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["search", "shapes-convnet", "--fix", "stages=two"], "stages"),
     (["search", "shapes-convnet", "--fix", "stages"], "--fix KNOB=VALUE"),
     (["search", "shapes-convnet", "--epochs", "0"], "--epochs of at least 1"),
+    (["search", "shapes-convnet", "--max-flops", "inf"], "--max-flops"),
+    (["search", "shapes-convnet", "--max-latency-ms", "nan"], "--max-latency-ms"),
+    (["search", "shapes-convnet", "--seed", "4294967296"], "--seed from 0 to"),
     (["search", "shapes-convnet", "--tuner", "magic"], "a tuner"),
     (
         ["search", "shapes-convnet", "--objective", "val_acuracy"],
@@ -333,6 +336,7 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["search", "--dataset", ".", "--hypermodel", "convnet"], "Expected"),
     (["search", "--dataset", "shapes"], "--hypermodel"),
     (["search", "--dataset", "shapes", "--hypermodel", "x"], "a hypermodel"),
+    (["report", "--verify"], "a study that has been searched"),
     (["trials", "nothing"], "a study that has been searched"),
     (["finalize", "shapes-convnet"], "vision-tuner search shapes-convnet"),
     (["export", "nothing"], "a study that has been searched"),

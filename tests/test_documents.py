@@ -304,13 +304,13 @@ def test_the_readme_s_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for page in (ROOT / "README.md", ROOT / "docs" / "api.md"):
         blocks = [c for kind, c in code_blocks(page.read_text()) if kind == "python"]
+        for names in re.findall(r"from search import (.*)", "\n".join(blocks)):
+            assert all(callable(getattr(search, name)) for name in names.split(", "))
         block = next(content for content in blocks if "ready_made(" in content)
         calls = re.findall(
             r"(search|finalize|export)\(paths|search\(study, (.*)\)", block
         )
         assert calls
-        names = re.findall(r"from search import (.*)", block)[0].split(", ")
-        assert all(callable(getattr(search, name)) for name in names)
     assert "workers" in inspect.signature(search.search).parameters
 
 

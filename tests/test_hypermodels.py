@@ -44,7 +44,7 @@ KNOBS = {
 
 
 def make(name: str, **options: Any) -> ImageHyperModel:
-    classes = CLASSES if hypermodels.TASKS[name] == "classification" else 2
+    classes = CLASSES if hypermodels.task_of(name) == "classification" else 2
     given = {"weights": "none", "train_size": COUNT, "epochs": 4} | options
     return hypermodels.load(name)((EDGE, EDGE, 3), classes, **given)
 
@@ -189,7 +189,8 @@ def test_registry_names_the_tasks_without_importing_keras() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
     for name in NAMES:
         assert hypermodels.load(name).task == hypermodels.task_of(name)
-    assert hypermodels.TASKS.keys() == hypermodels.HYPERMODELS.keys()
+        assert hypermodels.knob_names(name)
+    assert hypermodels.knob_names("one_added_since") == []
 
 
 @pytest.mark.parametrize("channels", [4, 64])

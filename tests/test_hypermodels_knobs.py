@@ -52,7 +52,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(name: str, size: int = 32, classes: int = 7) -> ImageHyperModel:
-    if hypermodels.TASKS[name] == "segmentation":
+    if hypermodels.task_of(name) == "segmentation":
         classes = 2
     return hypermodels.load(name)(
         (size, size, 3), classes, weights="none", train_size=1000, epochs=10
@@ -230,7 +230,7 @@ def test_layers_are_named_as_in_the_papers(name: str, tiny: None) -> None:
         "mobilenet_unet": "stage5 decoder4_up decoder4_skip decoder1_conv",
     }
     outputs = {"classification": "probabilities", "segmentation": "logits"}
-    assert {*parts[name].split(), outputs[hypermodels.TASKS[name]]} <= set(names)
+    assert {*parts[name].split(), outputs[hypermodels.task_of(name)]} <= set(names)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -151,9 +151,29 @@ def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> 
     paths_of = paths_in(tmp_path)
     first = chosen_study("shapes-unet", "mine", None, None, {"epochs": 2}, paths_of)
     record_study(paths_of("mine"), first, {}, "mark", "")
-    clash = chosen_study("shapes-convnet", "mine", None, None, {}, paths_of)
     with pytest.raises(InputError, match="task = 'segmentation' as recorded"):
-        record_study(paths_of("mine"), clash, {}, "other", "")
+        chosen_study("shapes-convnet", "mine", None, None, {}, paths_of)
+    with pytest.raises(InputError, match="hypermodel = 'unet' as recorded"):
+        chosen_study(None, "mine", "shapes", "mobilenet_unet", {}, paths_of)
+
+
+def test_a_study_that_was_only_compared_may_choose_its_tuner(tmp_path: Path) -> None:
+    paths_of = paths_in(tmp_path)
+    paths = paths_of("mine")
+    data = {"fingerprint": "images"}
+    first = chosen_study("shapes-unet", "mine", None, None, {"epochs": 2}, paths_of)
+    record_study(paths, first, data, "mark", "vision-tuner compare")
+    wanted = {"tuner": "random"}
+    other = chosen_study("mine", None, None, None, wanted, paths_of)
+    assert (other.tuner, other.epochs) == ("random", 2)
+    with pytest.raises(InputError, match="data set shapes"):
+        record_study(paths, other, {"fingerprint": "others"}, "other", "")
+    with pytest.raises(InputError, match="epochs = 2 as recorded"):
+        record_study(paths, replace(other, epochs=3), data, "third", "")
+    record_study(paths, other, data, "other", "vision-tuner search")
+    paths.trials.touch()  # the search has begun
+    with pytest.raises(InputError, match="tuner = 'random' as recorded"):
+        record_study(paths, first, data, "mark", "")
 
 
 def test_knobs_fixed_on_the_command_line_join_those_of_a_study_file(
@@ -192,7 +212,8 @@ def test_a_folder_is_the_same_data_however_it_is_spelt(
     for spelling in ("flowers/", "./flowers", str(tmp_path / "flowers")):
         assert asked_for(spelling).dataset == "flowers"
     (tmp_path / "others").mkdir()
-    assert asked_for("others").dataset == "others"
+    with pytest.raises(InputError, match="dataset = 'flowers' as recorded"):
+        asked_for("others")
     (tmp_path / "flowers").rmdir()  # moved: found with --data-dir, as what it was
     assert asked_for("elsewhere/flowers").dataset == "flowers"
 

@@ -14,7 +14,12 @@ from hypermodels.own_code import installed, named_class
 from search.backend import load_keras
 from search.errors import InputError, as_input_error
 from search.oracles.asynchronous import HALVING_FACTOR, Plan, plan_halving
-from search.oracles.brackets import FACTOR, plan_brackets
+from search.oracles.brackets import (
+    FACTOR,
+    Bracket,
+    keras_tuner_brackets,
+    plan_brackets,
+)
 from search.oracles.kept import KeptInMemory
 from search.pareto import direction_of
 from search.studies import Study
@@ -39,6 +44,8 @@ ORACLES = {
 TELLABLE = ("random", "grid", "bayesian", "bohb", "priorband", "hyperband")
 # Those without brackets, whose best quarter goes on at once.
 ASYNCHRONOUS = ("bohb", "priorband")
+# Those that may find nothing more to draw or to promote before their plan is done.
+MAY_END_EARLY = (*ASYNCHRONOUS, "grid", "kt-hyperband")
 DEFAULT_TRIALS = 20
 # Entry points: name = module:Class
 GROUP = "vision_tuner.tuners"
@@ -156,7 +163,7 @@ def configurations(study: Study) -> int | None:
 def budget(study: Study, kind: type) -> dict[str, Any]:
     """Return what tells a tuner how much it may train."""
     if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
+        brackets = brackets_of(study)
         return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
     if study.tuner in ASYNCHRONOUS:
         plan = halving_plan(study)
@@ -197,7 +204,7 @@ def show_sklearn() -> None:
 def planned_rungs(study: Study) -> list[int]:
     """Return the epochs at which our tuners compare trials; empty for the others."""
     if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
+        brackets = brackets_of(study)
         return sorted({epochs for bracket in brackets for epochs in bracket.epochs})
     if study.tuner in ASYNCHRONOUS:
         return list(halving_plan(study).bracket.epochs)
@@ -217,8 +224,8 @@ def planned(study: Study) -> tuple[int, int] | None:
 
 def full_plan(study: Study) -> tuple[int, int] | None:
     """Return (configurations, epochs) of the tuner's plan, where that is known."""
-    if study.tuner == "hyperband":
-        brackets = plan_brackets(study.epochs, FACTOR, configurations(study))
+    if study.tuner in ("hyperband", "kt-hyperband"):
+        brackets = brackets_of(study)
         return (
             sum(bracket.sizes[0] for bracket in brackets),
             sum(bracket.total_epochs for bracket in brackets),
@@ -228,7 +235,12 @@ def full_plan(study: Study) -> tuple[int, int] | None:
         return plan.bracket.sizes[0], plan.epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):
         return None
-    if study.tuner not in ("grid", "kt-hyperband"):
-        trials = study.trials or DEFAULT_TRIALS
-        return trials, trials * study.epochs
-    return None
+    trials = study.trials or DEFAULT_TRIALS
+    return trials, trials * study.epochs
+
+
+def brackets_of(study: Study) -> list[Bracket]:
+    """Return the brackets of Hyperband, ours or keras-tuner's."""
+    if study.tuner == "kt-hyperband":
+        return keras_tuner_brackets(study.epochs, FACTOR)
+    return plan_brackets(study.epochs, FACTOR, configurations(study))

@@ -7,6 +7,7 @@ already certain, or where a worker would otherwise be idle.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, log
 
 from search.oracles.ledger import Ledger, Run
 
@@ -80,6 +81,21 @@ def plan_brackets(epochs: int, factor: int, trials: int | None = None) -> list[B
         bracket = sweep[len(brackets) % len(sweep)]
         brackets.append(cut_bracket(bracket, min(left, bracket.sizes[0]), factor))
         left -= bracket.sizes[0]
+    return brackets
+
+
+def keras_tuner_brackets(epochs: int, factor: int) -> list[Bracket]:
+    """Return the brackets of keras-tuner 1.4.8's `HyperbandOracle`, of one iteration.
+
+    They differ from Hyperband's in how they round.
+    """
+    last = ceil(1 + log(epochs, factor))
+    brackets = []
+    for halvings in range(most_halvings(epochs, factor), -1, -1):
+        powers = [factor**left for left in range(halvings, -1, -1)]
+        rungs = tuple(ceil(epochs / power) for power in powers)
+        sizes = tuple(ceil(last / (halvings + 1) * power) for power in powers)
+        brackets.append(Bracket(rungs, sizes))
     return brackets
 
 

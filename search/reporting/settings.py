@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from hypermodels import FROM_SCRATCH
+from hypermodels import is_from_scratch
 from search.studies import Study
 from search.wording import counted, setting_text
 
@@ -17,7 +17,7 @@ TOLD_ELSEWHERE = (
 
 def pretrained_weights(study: Study) -> str:
     """Return where the pretrained part of a network has its weights from."""
-    return "none" if study.hypermodel in FROM_SCRATCH else study.weights
+    return "none" if is_from_scratch(study.hypermodel) else study.weights
 
 
 def budget_text(study: Study) -> str:
