@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from search.environment import COMMAND
 from search.options import (
     LOGS,
     RESULTS,
@@ -31,7 +32,7 @@ from search.options import (
     Weights,
     studied,
 )
-from search.output import human, next_command, output
+from search.output import human, next_command, output, where
 from search.paths import study_paths
 
 
@@ -60,6 +61,7 @@ def studies(
             words += [str(len(row["knobs"]) or ""), row["state"]]
             table.add_row(*words, str(row["trials"] or ""), best)
         console.print(table)
+        next_command(console, "space STUDY")
 
     output(rows, as_json, show)
 
@@ -89,7 +91,24 @@ def data(
         skip_unreadable=skip_unreadable,
         say=console.print,
     )
-    output(description, as_json, lambda console: print_data(description, console))
+
+    def show(console: Console) -> None:
+        print_data(description, console)
+        next_command(console, after_data(dataset))
+
+    output(description, as_json, show)
+
+
+def after_data(dataset: str) -> str:
+    """Return what is done next with a data set: its ready-made study, or one of it."""
+    from search.studies import READY_MADE
+
+    ready = [study.name for study in READY_MADE if study.dataset == dataset]
+    if ready:
+        return f"space {ready[0]}"
+    if Path(dataset).expanduser().is_dir():
+        return f"init {shlex.quote(dataset)}"
+    return f"space --dataset {shlex.quote(dataset)} --hypermodel vgg16_transfer"
 
 
 def init(
@@ -160,7 +179,13 @@ def space(
         lambda name: study_paths(name, results_dir, logs_dir),
     )
     description = space(chosen, data_dir, human(as_json).print)
-    output(description, as_json, lambda console: print_space(description, console))
+
+    def show(console: Console) -> None:
+        print_space(description, console)
+        # It takes all that `space` does.
+        next_command(console, COMMAND.get().replace("vision-tuner space", "search", 1))
+
+    output(description, as_json, show)
 
 
 def trials(
@@ -174,7 +199,13 @@ def trials(
     from search.trials import print_trials, trials
 
     paths = study_paths(name, results_dir, logs_dir)
-    output(trials(paths), as_json, lambda console: print_trials(paths, console))
+
+    def show(console: Console) -> None:
+        print_trials(paths, console)
+        verb = "report" if paths.ensemble.exists() else "finalize"
+        next_command(console, f"{verb} {paths.name}{where(paths)}")
+
+    output(trials(paths), as_json, show)
 
 
 def report(

@@ -1,5 +1,6 @@
 """What tests share: the real data, a quiet TensorFlow, a cache of their own."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -7,18 +8,35 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Two processes of one thread each do more than two that share two.
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
 
-# The files that take longest: of two processes one would else end with them alone.
+# The files that take longest, first: of two processes one would else end with them
+# alone.
 LONGEST = (
-    *("test_jax", "test_finalize_in_time", "test_workbench", "test_restoring"),
-    *("test_cli", "test_own_tuner", "test_precision", "test_compare", "test_ray"),
+    *("test_jax", "test_cli", "test_ray", "test_hypermodels_knobs", "test_restoring"),
+    *("test_accumulation", "test_documents", "test_own_tuner", "test_workbench"),
+    *("test_compare", "test_training", "test_finalize_in_time", "test_journal"),
+    *("test_notebook", "test_precision"),
 )
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, and leave the order within each."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def young_garbage() -> None:
+    """Keep the garbage collector from what is imported, as workers do.
+
+    A training is followed by a collection, which would go through all of it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from local_cluster import children
 from PIL import Image
+from small import ONE_GRAPH, SMALL_UNET, fixed
 
 from search.checkpoints import read_standing
 from search.cli import run
@@ -33,15 +34,16 @@ FINAL = {
 }
 
 TINY = {
-    "shapes-convnet": ["stages=2", "blocks_per_stage=1", "base_filters=16"],
-    "shapes-unet": ["depth=2", "base_filters=16", "upsampling=bilinear"],
+    # With what draws random numbers in each step.
+    "shapes-convnet": ONE_GRAPH | {"augmentation": "flip_crop", "dropout_rate": 0.2},
+    "shapes-unet": SMALL_UNET,
 }
 
 
 def tiny_search(study: str, *options: str) -> list[str]:
-    fixed = [word for knob in TINY[study] for word in ("--fix", knob)]
     size = ["--epochs", "2", "--trials", "2", "--limit-train", "128"]
-    return ["search", study, *size, "--tuner", "random", *fixed, *options]
+    tiny = fixed(TINY[study])
+    return ["search", study, *size, "--tuner", "random", *tiny, *options]
 
 
 @pytest.fixture(scope="module", params=list(TINY))
@@ -273,9 +275,10 @@ def test_a_finished_search_is_not_run_again_and_a_changed_one_is_refused(
     assert "--name" in error
 
 
-def test_own_images_go_from_search_to_predictions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_own_images_that_cannot_be_read_are_told_and_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What then comes of them, the tutorials show (tests/test_documents.py)."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name in ("rose", "tulip"):
@@ -284,21 +287,13 @@ def test_own_images_go_from_search_to_predictions(
             pixels = rng.integers(0, 255, (40, 50, 3), np.uint8)
             Image.fromarray(pixels).save(f"flowers/{name}/{number}.png")
     Path("flowers/rose/broken.jpg").write_text("not an image")
-    size = ["--image-size", "32", "--epochs", "1", "--trials", "1", "--workers", "0"]
-    fixed = [word for knob in TINY["shapes-convnet"] for word in ("--fix", knob)]
-    own = ["search", "--dataset", "flowers", "--hypermodel", "convnet", *size, *fixed]
-    assert run(own) == 2  # the broken file
+    own = ["--dataset", "flowers", "--hypermodel", "convnet", "--image-size", "32"]
+    assert run(["search", *own, "--workers", "0"]) == 2
+    assert "--skip-unreadable" in capsys.readouterr().err
     assert not Path("results").exists()
-    assert run([*own, "--skip-unreadable"]) == 0
-    study = "flowers-convnet"
-    assert read_json(Path("results", study, "study.json"))["data"]["skipped"] == 1
-    assert run(["finalize", study, "--workers", "0"]) == 0
-    assert run(["export", study]) == 0
-    assert run(["predict", study, "flowers", "--skip-unreadable"]) == 0
-    with Path("predictions/predictions.csv").open() as table:
-        rows = list(csv.DictReader(table))
-    assert {row["class"] for row in rows} <= {"rose", "tulip", ""}
-    assert len(rows) == 21
+    assert run(["space", *own, "--skip-unreadable"]) == 0
+    few = ["--epochs", "1", "--trials", "1", "--skip-unreadable", "--dry-run"]
+    assert run(["search", *own, *few]) == 0
 
 
 BAD_INPUT: list[tuple[list[str], str]] = [
@@ -450,7 +445,9 @@ def workers(driver: int) -> list[int]:
 def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     tmp_path: Path,
 ) -> None:
-    arguments = tiny_search("shapes-convnet", "--workers", "1", "--seed", "3")
+    # Not over before it is killed, however quick this machine is.
+    longer = ["--workers", "1", "--seed", "3", "--epochs", "12"]
+    arguments = tiny_search("shapes-convnet", *longer)
     whole = subprocess.run(
         command(*arguments, "--name", "whole"), cwd=tmp_path, check=True
     )
@@ -475,9 +472,13 @@ def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     assert tables[0] == tables[1]
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    tiny = tiny_search("shapes-convnet", "--workers", "1")
-    search = command(*tiny, "--epochs", "500")  # far more than will be trained
+def test_ctrl_c_saves_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second driver is refused while the first one works, with its process."""
+    monkeypatch.chdir(tmp_path)
+    tiny = [*tiny_search("shapes-convnet", "--workers", "1"), "--epochs", "500"]
+    search = command(*tiny)  # far more than will be trained
     folder = tmp_path / "results" / "shapes-convnet"
     done = 0
     for _ in range(2):
@@ -486,6 +487,9 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
         )
         last = folder / "work/trials/0000"
         wait_for(lambda done=done, last=last: epochs_on_disk(last) > done)
+        assert run(tiny) == 2
+        holder = f"process {driver.pid} on {socket.gethostname()}, since"
+        assert holder in capsys.readouterr().err
         driver.send_signal(signal.SIGINT)
         _, error = driver.communicate(timeout=120)
         assert driver.returncode == 1
@@ -500,17 +504,3 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
 def epochs_on_disk(folder: Path) -> int:
     standing = read_standing(folder / "last.npz")
     return standing.epochs if standing else 0
-
-
-def test_a_second_driver_is_refused_with_the_holder_s_process(tmp_path: Path) -> None:
-    # Not over before the second has begun, however busy the machine is.
-    size = ["--workers", "1", "--epochs", "100", "--trials", "100"]
-    search = command(*tiny_search("shapes-convnet", *size))
-    first = subprocess.Popen(search, cwd=tmp_path)
-    lock = tmp_path / "results/shapes-convnet/work/driver.pid"
-    wait_for(lock.exists)
-    second = subprocess.run(search, cwd=tmp_path, capture_output=True, text=True)
-    first.kill()
-    first.wait()
-    assert second.returncode == 2
-    assert f"process {first.pid} on {socket.gethostname()}, since" in second.stderr

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import SMALL_UNET
+from small import fixed as fixed_words
 
 from search.ablation import kept, make_path
 from search.cli import run
@@ -185,9 +187,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = ["--results-dir", str(folder / "r"), "--logs-dir", str(folder / "l")]
     vary = ["--vary", "activation", "--values", "relu,silu"]
     assert run(["compare", "shapes-convnet", *vary, *size, *fixed, *where]) == 0
-    unet = ["--fix", "depth=2", "--fix", "base_filters=16"]
-    vary = ["--vary", "upsampling", "--values", "transpose,bilinear"]
-    assert run(["compare", "shapes-unet", *vary, *size, *unet, *where]) == 0
+    unet = fixed_words({k: v for k, v in SMALL_UNET.items() if k != "upsampling"})
+    vary = ["--vary", "upsampling", "--values", "transpose,bilinear", "--seeds", "1"]
+    assert run(["compare", "shapes-unet", *size, *vary, *unet, *where]) == 0
     return folder
 
 
@@ -211,8 +213,12 @@ def test_only_the_varied_knob_differs_and_seeds_are_shared(compared: Path) -> No
 
 
 def test_the_same_comparison_again_trains_nothing_and_says_the_same(
-    compared: Path, capsys: pytest.CaptureFixture[str]
+    compared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def never(*arguments: Any) -> Any:
+        raise AssertionError("an epoch was trained")
+
+    monkeypatch.setattr("search.continuing.train_epochs", never)
     paths = study_paths("shapes-convnet", compared / "r", compared / "l")
     file = paths.comparisons / "activation-from-default.json"
     before: Comparison = read_comparison(file)

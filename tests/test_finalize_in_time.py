@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from small import ONE_GRAPH
 
 from search.accumulation import IN_HALVES
 from search.checkpoints import BEST, LAST, read_standing, save_checkpoint
@@ -28,14 +29,7 @@ STUDY = replace(
     epochs=4,
     total_epochs=4,
     limit_train=64,
-    fixed={
-        "stages": 2,
-        "blocks_per_stage": 1,
-        "base_filters": 16,
-        "residual": False,
-        "batch_size": 16,
-        "weight_averaging": False,
-    },
+    fixed=ONE_GRAPH,
 )
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ) as cut:
         trials = study_paths(ONE, folder / "results", folder / "logs").trial("0000")
         while not trials.exists() and cut.poll() is None:
-            pass
+            time.sleep(0.05)
         os.killpg(cut.pid, signal.SIGKILL)
     assert trials.exists() and not (folder / "gpu.json").exists()
     (folder / "results" / f"{ONE}-jax").mkdir()

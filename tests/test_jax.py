@@ -87,17 +87,22 @@ def run(python: str, environment: dict[str, str], tmp_path: Path) -> Callable[..
 
 def tiny_search(study: str, knobs: str, *options: str) -> list[str]:
     fixed = [word for knob in knobs.split() for word in ("--fix", knob)]
-    size = ["--epochs", "3", "--limit-train", "64", "--workers", "0"]
+    size = ["--epochs", "2", "--limit-train", "64", "--workers", "0"]
     return ["search", study, "--tuner", "random", *size, *fixed, *options]
 
 
 def test_classification_is_searched_on_jax(run: Callable[..., Any]) -> None:
     knobs = (
         "stages=2 base_filters=16 blocks_per_stage=1 augmentation=rand_augment "
-        "mixing=cutmix weight_averaging=true schedule=reduce_on_plateau"
+        "mixing=cutmix weight_averaging=true schedule=reduce_on_plateau "
+        "stem_stride=2 width_growth=1.5 convolution=standard residual=false "
+        "normalization=batch activation=relu downsampling=stride optimizer=adamw "
+        "squeeze_excitation=false dropout_rate=0 erasing_probability=0 "
+        "batch_size=16 warmup_fraction=0"
     )
     trials = run(*tiny_search("shapes-convnet", knobs, "--trials", "2"))
     assert [trial["state"] for trial in trials] == ["COMPLETED"] * 2
+    assert all(0 <= trial["score"] <= 1 for trial in trials)
 
 
 def test_segmentation_is_searched_and_exported_on_jax(
@@ -200,7 +205,8 @@ def test_workers_forked_by_a_driver_keep_what_they_compile_and_find_it(
         "JAX_LOG_COMPILES": "1",
     }
     asked = tiny_search(
-        "shapes-convnet", "stages=2 base_filters=16 blocks_per_stage=1 batch_size=16"
+        "shapes-convnet",
+        "stages=2 base_filters=16 blocks_per_stage=1 batch_size=16 stem_stride=2",
     )
     hits, kept = [], []
     for name, how, more in (("first", COMMAND, {}), ("second", PROGRAM, A_GPU)):

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from small import ONE_GRAPH
 
 from search import ready_made, search, study_paths
 from search.files import read_json
@@ -18,7 +19,7 @@ TINY = {
     "trials": 2,
     "limit_train": 128,
     "tuner": "hyperband",
-    "fixed": {"stages": 2, "base_filters": 16, "stem_stride": 2},
+    "fixed": ONE_GRAPH,
     "max_flops": 1e9,
 }
 CHANGES = {STUDY: TINY | {"total_epochs": None}}

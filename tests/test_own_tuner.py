@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from entry_points import install
+from small import ONE_GRAPH, fixed
 
 from search import oracles
 from search.cli import run
 from search.files import read_json
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-tuner.md"
-SMALL = ["--epochs", "1", "--limit-train", "128", "--workers", "0", "--fix", "stages=2"]
+SMALL = ["--epochs", "1", "--limit-train", "128", "--workers", "0", *fixed(ONE_GRAPH)]
 EVOLVED = ["shapes-convnet", "--tuner", "my_tuner:Evolution", "--name", "evolved"]
 
 EARLY = """

@@ -83,5 +83,5 @@ def test_a_damaged_one_is_told_by_export_and_trained_again(
         Path(first.folder, BEST).write_bytes(content)
         with pytest.raises(InputError, match="the same finalize command again"):
             load_best(first)
-        assert again(paths) == record
-        assert same(weights_of(paths, record), before)
+    assert again(paths) == record
+    assert same(weights_of(paths, record), before)

@@ -50,8 +50,8 @@ STUDY = Study(
     "convnet",
     epochs=4,
     limit_train=128,
-    further_objectives=["latency_ms", "flops"],
 )
+MEASURED = replace(STUDY, further_objectives=["latency_ms", "flops"])
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +60,27 @@ def data() -> PreparedDataset:
 
 
 def order(data: PreparedDataset, folder: Path, epochs: int = 4, **values: Any) -> Order:
+    """Return an order that draws and measures nothing besides its training."""
     return Order(
         order_id="0000",
         job="train",
         study=asdict(STUDY),
         data_folder=str(data.folder),
         folder=str(folder),
-        logs=str(folder / "logs"),
+        logs=None,
         values=VALUES | values,
         seed=0,
         epochs=epochs,
         length=4,
     )
+
+
+def measured_order(
+    data: PreparedDataset, folder: Path, study: Study = MEASURED
+) -> Order:
+    """Return one with pictures, curves and the costs of its network."""
+    plain = order(data, folder)
+    return replace(plain, study=asdict(study), logs=str(folder / "logs"))
 
 
 def ignore(progress: Progress) -> None:
@@ -92,7 +101,7 @@ def straight(
     data: PreparedDataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Outcome]:
     folder = tmp_path_factory.mktemp("straight")
-    return folder, run_order(order(data, folder), ignore, never)
+    return folder, run_order(measured_order(data, folder), ignore, never)
 
 
 def test_promotion_with_sgd_momentum_and_cosine_is_the_same_training(
@@ -186,7 +195,7 @@ def test_an_order_that_is_done_is_answered_without_training(
 ) -> None:
     folder, whole = straight
     seen: list[Progress] = []
-    again = run_order(order(data, folder), seen.append, never)
+    again = run_order(measured_order(data, folder), seen.append, never)
     assert seen == []
     assert again == whole
 
@@ -265,8 +274,8 @@ def test_a_trial_that_has_begun_is_not_ended_by_a_slower_measurement(
     data: PreparedDataset, straight: tuple[Path, Outcome]
 ) -> None:
     folder, whole = straight
-    study = replace(STUDY, max_latency_ms=1e-3)
-    again = run_order(replace(order(data, folder), study=asdict(study)), ignore, never)
+    study = replace(MEASURED, max_latency_ms=1e-3)
+    again = run_order(measured_order(data, folder, study), ignore, never)
     assert again == whole
 
 
