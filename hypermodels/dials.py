@@ -62,7 +62,7 @@ def optimizer_dials(optimizer: Any, values: Values, made: Variables) -> Dials:
 def dropout_dials(model: keras.Model, made: Variables) -> Dials:
     """Return the dials of what `blocks` drops.
 
-    None where another layer draws random numbers: what sets it is not known.
+    There are none where another layer draws random numbers: what sets it is not known.
 
     Args:
         made: as of `optimizer_dials`.

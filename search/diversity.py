@@ -2,7 +2,8 @@
 
 Greedy: the best trial first; then, again and again, the one whose score, less its
 likeness to what was taken, is highest. A copy of a taken trial must be much better
-than the others to be taken, too; a trial far below the best never is.
+than the others to be taken, too; one that is far below the best is taken where there
+are no others.
 """
 
 import math
@@ -76,7 +77,7 @@ def choose_different(
 ) -> list[tuple[Trial, str]]:
     """Return at most `top` trials to be retrained, and why each was taken."""
     best_first = ranked(trials, direction)
-    pool = best_first[: max(top, CANDIDATES_PER_PLACE * top)]
+    pool = best_first[: CANDIDATES_PER_PLACE * top]
     if not pool:
         return []
     spans = knob_spans([trial.values for trial in best_first])

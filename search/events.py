@@ -37,9 +37,14 @@ class EventFile:
         name = f"{PREFIX}.{seconds:010d}.{socket.gethostname()}.{nanoseconds:09d}"
         self._file = WholeRecords((folder / name).open("wb", buffering=0))
         self._writer = RecordWriter(self._file)
-        self._write(event_pb2.Event(file_version="brain.Event:2"))
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write(event_pb2.Event(session_log=start, step=first_step))
+        try:
+            self._write(event_pb2.Event(file_version="brain.Event:2"))
+            self._write(event_pb2.Event(session_log=start, step=first_step))
+        except OSError:  # it is made again, under another name, once there is room
+            self._file.close()
+            (folder / name).unlink(missing_ok=True)
+            raise
 
     def scalars(self, step: int, values: Mapping[str, float | None]) -> None:
         """Write one value a tag."""

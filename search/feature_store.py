@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from search.datasets.sources import ignore
 from search.datasets.store import locked
-from search.files import read_json, sync_folder, write_json
+from search.files import read_json, reserve, sync_folder, write_json
 from search.paths import cache_dir
 
 LIMIT = "VISION_TUNER_FEATURES_GIB"
@@ -148,14 +147,6 @@ def is_under_way(wanted: Wanted) -> bool:
     except (OSError, ValueError, EOFError):
         return False
     return True
-
-
-def reserve(path: Path, shape: Shape, dtype: str) -> None:
-    """Make an array whose room on the disk is granted: a map can then be written."""
-    open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def compute_chunks(wanted: Wanted, alive: Callable[[], object]) -> bool:

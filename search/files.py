@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike, NDArray
 
 from search.errors import DamagedFileError, InputError
 
@@ -232,3 +233,17 @@ def file_hash(path: Path) -> str:
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one array to `path` as .npy, whole."""
     write_with(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    """Make an array whose room on the disk is granted: a map can then be written.
+
+    One that is not would end the process where the disk is full.
+
+    Raises:
+        OSError: there is no room.
+    """
+    open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -82,8 +82,8 @@ def spread(trials: Sequence[Trial], study: Study) -> list[tuple[Trial, str]]:
     return [
         (
             scored[place],
-            f"{'best score' if not rank else f'place {rank + 1} of the front'} among"
-            f" {len(trials)} trials: {study.objective} {scored[place].score:.4f}"
+            f"{'best score' if not rank else f'place {rank + 1}, front by front,'}"
+            f" among {len(trials)} trials: {study.objective} {scored[place].score:.4f}"
             f"{others(scored[place], study)}",
         )
         for rank, place in enumerate(places)

@@ -1,8 +1,9 @@
 """Leases: of all workers that may hold a trial, only the last one may write it.
 
-A worker that cannot be reached may still be alive. Every time an order is handed over,
-a new token is written into the order's folder and goes with the order; a worker whose
-token is no longer the one on disk ends before it writes its next checkpoint. (One that
+A worker that cannot be reached may still be alive. Whenever an order is handed over,
+but in place of a process that is known to be dead, a new token is written into the
+order's folder and goes with the order; a worker whose token is no longer the one on
+disk ends before it writes its next checkpoint. (One that
 was past that question when the token changed still writes a whole checkpoint of the
 same training, which the new worker continues or replaces.)
 """

@@ -37,6 +37,7 @@ class Leaving:
         except TimeoutExpired:
             if left > 0:
                 return False
+            self.process.kill()
         self.end()
         return True
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from search.datasets import PreparedDataset, open_prepared, prepare, shapes
 from search.datasets import find_source as find_source_of
 from search.datasets.sources import Request
 from search.datasets.splits import cut, limited
+from search.datasets.store import new_array
 from search.errors import InputError
 
 
@@ -224,6 +226,22 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     monkeypatch.setattr("search.datasets.store.shutil.disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="of free disk"):
         prepare("shapes", task="classification")
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="asks no room before")
+def test_room_that_only_seems_to_be_there_is_asked_for(tmp_path: Path) -> None:
+    """A map beyond the end of the disk would end the process when it is written."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, hard))
+    try:
+        with pytest.raises(InputError, match="of free disk"):
+            new_array(tmp_path / "images.npy", (2 * 10**6,), np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    new_array(tmp_path / "images.npy", (10,), np.uint8)[:] = 7
+    assert np.load(tmp_path / "images.npy").tolist() == [7] * 10
 
 
 def test_a_cache_that_cannot_be_written_is_named(

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from search.paths import StudyPaths
 from search.records import Finalist, read_records
 from search.search import search
 from search.studies import ready_made
+from search.training import fit_epoch
 
 STUDY = replace(
     ready_made("shapes-convnet"),
@@ -41,6 +43,37 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
     larger = replace(STUDY, total_epochs=8)
     assert len(search(larger, paths, workers=0)) == 2
     return paths
+
+
+def test_a_finalize_that_was_stopped_goes_on_to_the_same_ensemble(
+    paths: StudyPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+    stop = 0
+
+    def counted(*arguments: Any) -> Any:
+        epochs.append(1)
+        if len(epochs) == stop:
+            raise KeyboardInterrupt
+        return fit_epoch(*arguments)
+
+    def copied(name: str) -> StudyPaths:
+        copy = StudyPaths(tmp_path / name, tmp_path / "logs", paths.name)
+        shutil.copytree(paths.folder, copy.folder)
+        return copy
+
+    monkeypatch.setattr("search.training.fit_epoch", counted)
+    whole, cut = copied("whole"), copied("cut")
+    record = finalize(whole, top=1, seeds=2, workers=0)
+    needed = len(epochs)
+    assert needed == STUDY.epochs  # of the second seed; the first is a trial of it
+    epochs, stop = [], 3
+    with pytest.raises(KeyboardInterrupt):
+        finalize(cut, top=1, seeds=2, workers=0)
+    assert not cut.ensemble.exists() and not cut.test_ledger.exists()
+    stop = 0
+    assert finalize(cut, top=1, seeds=2, workers=0) == record
+    assert len(epochs) == needed + 1  # only the one that was cut came again
 
 
 def test_without_time_the_checkpoints_of_the_search_are_combined(

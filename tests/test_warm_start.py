@@ -14,6 +14,7 @@ from search.errors import InputError
 from search.oracles import check_tellable, make_oracle
 from search.paths import StudyPaths, study_paths
 from search.records import State, Trial, Values, write_records
+from search.spaces import default_values
 from search.studies import Study, record_study
 from search.warm_start import BEST_AGAIN, best_first, warm_start
 
@@ -170,6 +171,20 @@ def test_a_tuner_starts_with_what_it_was_told(tmp_path: Path, tuner: str) -> Non
     )
     assert restored.first == told.first
     assert restored.earlier == told.earlier
+
+
+@pytest.mark.parametrize("tuner", ["bayesian", "bohb", "priorband"])
+def test_the_default_comes_first_however_much_was_told(
+    tmp_path: Path, tuner: str
+) -> None:
+    earlier_study(tmp_path)
+    told = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})
+    much = replace(told, earlier=told.earlier * 3)  # enough for a model
+    for seed in range(5):
+        of = study(start_from=["old"], tuner=tuner, seed=seed)
+        first = make_oracle(of, space(), much).create_trial("worker").hyperparameters
+        known = {k: v for k, v in first.values.items() if "tuner/" not in k}
+        assert known == default_values(space())
 
 
 def test_several_objectives_order_promotions_by_fronts() -> None:

@@ -36,6 +36,7 @@ from search.cluster.worker import NodeReport, NodeWorker
 from search.failures import KILLED, with_progress
 from search.leases import leased
 from search.orders import Order, Outcome, Progress, Report, from_line, to_line
+from search.room import NO_ROOM
 from search.shared_files import (
     Sights,
     bytes_in,
@@ -114,8 +115,7 @@ class RayExecutor:
         self._sights: Sights = {}
         self._marks: list[Path] = []
         self._data_folders: dict[str, str] = {}
-        self._made = 0
-        self._failed_starts = 0
+        self._made = self._failed_starts = 0
         self._stopped = False
         if most is None and not room(self._nodes, self._cpus, self._gpus):
             raise no_room(self._nodes, self._cpus, self._gpus)
@@ -179,11 +179,8 @@ class RayExecutor:
         """See which nodes there are now; new ones that lack something are left out."""
         known = {node.node_id for node in self._nodes}
         self._nodes = living_nodes()
-        new = [
-            node
-            for node in self._nodes
-            if node.node_id not in known and room_on(node, self._cpus, self._gpus)
-        ]
+        unknown = [node for node in self._nodes if node.node_id not in known]
+        new = [node for node in unknown if room_on(node, self._cpus, self._gpus)]
         reports = ask_nodes(new, self._sights)
         for node, report in zip(new, reports.values(), strict=True):
             self._refuse_lacking(node.node_id, node.address, report)
@@ -240,7 +237,14 @@ class RayExecutor:
         """Give waiting orders to places that have none."""
         for place in self._places:
             if self._waiting and place.call is None:
-                place.order = leased(self._waiting.pop(0))
+                try:
+                    place.order = leased(self._waiting[0])
+                except OSError as error:
+                    if error.errno not in NO_ROOM:
+                        raise
+                    self._say(f"waiting for room: {error.strerror}")
+                    return
+                self._waiting.pop(0)
                 place.is_told_to_stop = False
                 place.call = place.actor.begin.remote(to_line(place.order))
                 place.heard = time.monotonic()

@@ -3,6 +3,7 @@
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 SECONDS = 10
@@ -18,7 +19,7 @@ def why_unreachable(url: str) -> str | None:
     except urllib.error.HTTPError as error:
         # A server that only dislikes HEAD may still send the file.
         return None if error.code in (403, 405, 501) else f"{url}: {error}"
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
 
 
@@ -36,6 +37,6 @@ def why_no_host_answers(urls: Iterable[str]) -> str | None:
                 return None
         except urllib.error.HTTPError:
             return None
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             causes.append(f"{host}: {getattr(error, 'reason', error)}")
     return "; ".join(causes) or None

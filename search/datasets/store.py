@@ -1,6 +1,7 @@
 """The cache of prepared data sets: written whole, once, by one process at a time."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -28,9 +29,10 @@ from search.datasets.sources import (
     Source,
 )
 from search.errors import InputError
-from search.files import sync_folder, write_array, write_json
+from search.files import reserve, sync_folder, write_array, write_json
 from search.paths import cache_dir
 from search.records import Task
+from search.room import NO_ROOM
 
 # Raised whenever the same files would give other arrays.
 VERSION = 2
@@ -147,18 +149,23 @@ def new_array(
     """Make a memory-mapped array on disk.
 
     Raises:
-        InputError: the disk has no room for it. (Writing to a map beyond the end of
-            the disk kills the process, so it is asked before.)
+        InputError: the disk has no room for it.
     """
     needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     free = shutil.disk_usage(path.parent).free
-    if needed > free:
+    try:
+        if needed > free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        reserve(path, shape, dtype)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
         raise InputError(
             f"{needed / 2**20:.0f} MiB of free disk in {cache_dir()}",
             f"{free / 2**20:.0f} MiB",
             "Make room, set VISION_TUNER_CACHE to another disk or lower --image-size",
-        )
-    return open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        ) from error
+    return open_memmap(path, mode="r+")
 
 
 def names_of(contents: Contents) -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 """Fetches the official archive of PASCAL VOC 2012 and unpacks what is needed."""
 
-import shutil
 import sys
 import tarfile
 import tempfile
@@ -108,7 +107,8 @@ def unpack(archive: Path, root: Path) -> None:
         if not is_complete(devkit):
             raise tarfile.ReadError(f"{archive} lacks a part of {DEVKIT}")
         (root / DEVKIT).parent.mkdir(exist_ok=True)
-        shutil.move(devkit, root / DEVKIT)
+        if not is_complete(root / DEVKIT):  # another process was not faster
+            devkit.rename(root / DEVKIT)
 
 
 def wanted(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:

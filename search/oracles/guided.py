@@ -37,6 +37,8 @@ class GuidedOracle(RememberingOracle):
     def propose(self, number: int, known: Callable[[], Known]) -> Values | None:
         """Return configuration `number`, None where the space is exhausted.
 
+        The first is the default one, whatever is known of earlier studies.
+
         Args:
             known: asked only where the model is.
         """
@@ -44,7 +46,8 @@ class GuidedOracle(RememberingOracle):
         if asked is not None:
             return asked
         rng = np.random.default_rng([self.seed, number, STREAM])
-        if rng.random() >= self.random_share and self.encoding.searched:
+        is_random = rng.random() < self.random_share or not number
+        if not is_random and self.encoding.searched:
             facts = known()
             if len(facts.ranked) + len(facts.earlier) >= FIRST_RANDOM:
                 values = self.surrogate.propose(facts, rng, self.is_new)
