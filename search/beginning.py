@@ -156,7 +156,7 @@ def names_of_metrics(hypermodel: Any) -> list[str]:
     try:
         with keras.StatelessScope(initialize_variables=False):
             made = hypermodel.make_metrics()
-    except ValueError:  # one of the user's own that sets a value at once
+    except Exception:  # one of the user's own that sets a value at once
         made = hypermodel.make_metrics()
     finally:
         keras.utils.clear_session(free_memory=False)  # nothing waits to be made

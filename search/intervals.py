@@ -149,8 +149,7 @@ def intervals(
 
     difference = {}
     for name, value in points["best_single"].items():
-        ours = points["ensemble"][name]
-        gain = None if ours is None or value is None else finite(ours - value)
+        gain = finite((points["ensemble"][name] or 0.0) - (value or 0.0))
         drawn = values["ensemble"][name] - values["best_single"][name]
         difference[name] = {"value": gain, "interval": bounds_of(name, drawn, gain)}
     bounds = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from search.options import LOGS, RESULTS
 from search.paths import StudyPaths
@@ -39,7 +40,8 @@ def plainly(console: Console) -> Callable[[str], None]:
 
 def next_command(console: Console, command: str) -> None:
     """Say what to type next."""
-    console.print(f"next: [bold]vision-tuner {command}[/bold]", highlight=False)
+    shown = f"next: [bold]vision-tuner {escape(command)}[/bold]"
+    console.print(shown, highlight=False, soft_wrap=True)
 
 
 def where(paths: StudyPaths) -> str:

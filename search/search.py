@@ -193,7 +193,7 @@ def settled(
         )
 
     def say(text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, markup=False)
 
     try:
         count, per_gpu = settled_crew(

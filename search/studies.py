@@ -298,7 +298,8 @@ def refuse_changes(
     if recorded["fingerprint"] == mark:
         return
     known = dataclasses.asdict(Study(**recorded["study"]))
-    has_begun = paths.oracle.exists() or paths.trials.exists()
+    begun = (paths.oracle, paths.oracle_copy, paths.trials, paths.crew)
+    has_begun = any(path.exists() for path in begun)
     may_change = MAY_CHANGE if has_begun else (*MAY_CHANGE, *OF_A_SEARCH)
     changed = []
     for key, value in dataclasses.asdict(study).items():
