@@ -27,6 +27,7 @@ from search.records import Values
 from search.spaces import declare_space, default_values
 from search.studies import (
     Study,
+    as_compared,
     fingerprint,
     is_recorded,
     open_study,
@@ -101,11 +102,17 @@ def begin(
             say(note)
         flops = cache(default_flops(hypermodel, space))
         study = sized(study, paths, data, flops, have_gpus)
-    files = weights_hash(study.weights), code_hashes(study)
-    mark = fingerprint(study, data.fingerprint, *files)
     if is_recorded(paths):
-        refuse_changes(paths, study, mark, data.fingerprint)
+        like = as_compared(study, paths)
+        refuse_changes(paths, like, mark_of(like, data), data.fingerprint)
+    mark = mark_of(study, data)
     return Beginning(study, data, space, mark, flops, hypermodel.baselines)
+
+
+def mark_of(study: Study, data: PreparedDataset) -> str:
+    """Return the hash of everything that decides the outcome, files included."""
+    files = weights_hash(study.weights), code_hashes(study)
+    return fingerprint(study, data.fingerprint, *files)
 
 
 def check_limit(study: Study, data: PreparedDataset) -> None:

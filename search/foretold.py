@@ -45,13 +45,13 @@ def announce(
     seconds: float | None,
     console: Console,
     *,
-    is_known: bool,
+    known: Study | None,
     verb: str | None = None,
 ) -> None:
     """Say what the search will cost before it starts.
 
     Args:
-        is_known: the study was on record before, and so are its settings.
+        known: the study as it was on record before, None where it was not.
     """
     plan = planned(study)
     count = crew.number()
@@ -81,7 +81,7 @@ def announce(
             highlight=False,
         )
     verb = verb or ("Going on with" if paths.oracle.exists() else "Searching")
-    kept = unlike_usual(study) if is_known else ""
+    kept = unlike_usual(known) if known is not None else ""
     if kept:
         console.print(
             f"as it was begun: {kept} (another --name begins afresh)",

@@ -34,7 +34,7 @@ from search.records import Trial, ranked
 from search.retention import checkpoint_bytes
 from search.roster import Roster
 from search.spaces import default_values, knob_domains
-from search.studies import Study, is_recorded
+from search.studies import Study, is_recorded, open_study
 from search.study_checks import check_study
 from search.warm_start import WarmStart, warm_start
 from search.watchers import Watchers
@@ -81,14 +81,14 @@ def search(
     check_folders(paths)
     oracle = make_oracle(study, space, told)  # one of the user's own may fail
     with only_driver(paths):
-        is_known = is_recorded(paths)
+        known = open_study(paths) if is_recorded(paths) else None
         begun.record(paths)
         if not paths.oracle.exists():
             metrics = metric_names(study.task, len(begun.data.class_names))
             write_hparams_domain(paths.logs, knob_domains(space), metrics)
         crew = settled(crew, workers, trials_per_gpu, begun, paths, console)
         seconds = predicted_seconds(begun, paths, crew)
-        announce(study, paths, crew, seconds, console, is_known=is_known)
+        announce(study, paths, crew, seconds, console, known=known)
         view = LiveView(
             console,
             objective=study.objective,
@@ -230,8 +230,9 @@ def dry_run(
     crew = Workers(*by_rule(workers, trials_per_gpu), worker_memory, cluster)
     begun, _ = prepare_search(study, paths, data_dir, crew, console)
     seconds = predicted_seconds(begun, paths, crew)
-    verb, is_known = "Would search", is_recorded(paths)
-    announce(begun.study, paths, crew, seconds, console, is_known=is_known, verb=verb)
+    known = open_study(paths) if is_recorded(paths) else None
+    verb = "Would search"
+    announce(begun.study, paths, crew, seconds, console, known=known, verb=verb)
     trials, epochs = planned(begun.study) or (None, None)
     return {
         "study": asdict(begun.study),

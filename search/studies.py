@@ -281,7 +281,7 @@ def commands(
     """
     if before is None:
         return {"command": command}
-    limits = ("trials", "total_epochs", "budget_seconds")
+    limits = ("trials", "total_epochs", "budget_seconds", *OF_A_SEARCH)
     extends = any(before["study"].get(key) != getattr(study, key) for key in limits)
     was_compared = before["command"].startswith("vision-tuner compare")
     later = before.get("later_commands", [])
@@ -298,9 +298,7 @@ def refuse_changes(
     if recorded["fingerprint"] == mark:
         return
     known = dataclasses.asdict(Study(**recorded["study"]))
-    begun = (paths.oracle, paths.oracle_copy, paths.trials, paths.crew)
-    has_begun = any(path.exists() for path in begun)
-    may_change = MAY_CHANGE if has_begun else (*MAY_CHANGE, *OF_A_SEARCH)
+    may_change = MAY_CHANGE if has_begun(paths) else (*MAY_CHANGE, *OF_A_SEARCH)
     changed = []
     for key, value in dataclasses.asdict(study).items():
         is_file = key == "weights" and Path(str(value)).is_file()
@@ -311,7 +309,7 @@ def refuse_changes(
         changed.append(key)
     same_data = data_mark == recorded["data"].get("fingerprint")
     if same_data and set(changed) & set(OF_A_SEARCH):
-        return
+        return  # `begin` has compared the files, with what is on record of a search
     files = [f"weights {study.weights}"] if Path(study.weights).is_file() else []
     own = {"hypermodel": study.hypermodel, "tuner": study.tuner}
     files += [f"own {kind} {name}" for kind, name in own.items() if ":" in name]
@@ -322,6 +320,20 @@ def refuse_changes(
     raise InputError(
         asked, "other contents", f"Restore what has changed, {or_another_name(paths)}"
     )
+
+
+def has_begun(paths: StudyPaths) -> bool:
+    """Return whether a search has begun, not only a comparison."""
+    left = (paths.oracle, paths.oracle_copy, paths.trials, paths.crew)
+    return any(path.exists() for path in left)
+
+
+def as_compared(study: Study, paths: StudyPaths) -> Study:
+    """Return the study with the tuner on record, where no search has used that."""
+    if has_begun(paths):
+        return study
+    known = open_study(paths)
+    return dataclasses.replace(study, tuner=known.tuner, start_from=known.start_from)
 
 
 def changed_setting(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from search.beginning import begin
 from search.datasets import prepare
 from search.errors import InputError
 from search.inputs import (
@@ -155,6 +156,20 @@ def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> 
         chosen_study("shapes-convnet", "mine", None, None, {}, paths_of)
     with pytest.raises(InputError, match="hypermodel = 'unet' as recorded"):
         chosen_study(None, "mine", "shapes", "mobilenet_unet", {}, paths_of)
+
+
+def test_another_tuner_hides_no_other_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next comparison would mix what two networks were trained for."""
+    paths = paths_in(tmp_path)("mine")
+    study = replace(ready_made("shapes-unet"), name="mine", max_flops=1e9)
+    begin(study, paths, None, print, have_gpus=False).record(paths)
+    other = replace(study, tuner="random")
+    assert begin(other, paths, None, print, have_gpus=False).study.tuner == "random"
+    monkeypatch.setattr("search.beginning.code_hashes", lambda study: ["edited"])
+    with pytest.raises(InputError, match="other contents"):
+        begin(other, paths, None, print, have_gpus=False)
 
 
 def test_a_study_that_was_only_compared_may_choose_its_tuner(tmp_path: Path) -> None:
