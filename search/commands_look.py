@@ -21,6 +21,7 @@ from search.options import (
     ImageSize,
     LimitTrain,
     LogsDir,
+    Name,
     ReadyMade,
     ResultsDir,
     Seed,
@@ -94,7 +95,8 @@ def data(
 
     def show(console: Console) -> None:
         print_data(description, console)
-        next_command(console, after_data(dataset))
+        lies = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+        next_command(console, f"{after_data(dataset)}{lies}")
 
     output(description, as_json, show)
 
@@ -149,6 +151,7 @@ def space(
     image_size: ImageSize = None,
     weights: Weights = None,
     total_epochs: TotalEpochs = None,
+    name: Name = None,
     skip_unreadable: SkipUnreadable = False,
     data_dir: DataDir = None,
     results_dir: ResultsDir = RESULTS,
@@ -162,7 +165,7 @@ def space(
 
     chosen = chosen_study(
         study,
-        None,
+        name,
         dataset,
         hypermodel,
         {
@@ -200,12 +203,17 @@ def trials(
 
     paths = study_paths(name, results_dir, logs_dir)
 
+    found = trials(paths)
+
     def show(console: Console) -> None:
         print_trials(paths, console)
-        verb = "report" if paths.ensemble.exists() else "finalize"
-        next_command(console, f"{verb} {paths.name}{where(paths)}")
+        is_open = not paths.ensemble.exists()
+        if is_open and any(trial["score"] is not None for trial in found):
+            next_command(console, f"finalize {paths.name}{where(paths)}")
+        else:
+            next_command(console, f"report {paths.name}{where(paths)}")
 
-    output(trials(paths), as_json, show)
+    output(found, as_json, show)
 
 
 def report(

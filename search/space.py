@@ -10,7 +10,7 @@ from search.backend import load_keras
 from search.beginning import suited
 from search.datasets.sources import Say, ignore
 from search.inputs import prepared_data
-from search.oracles import MAY_END_EARLY, planned
+from search.oracles import MAY_END_EARLY, check_limits, planned
 from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
@@ -28,7 +28,8 @@ def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, A
     Raises:
         InputError: the study cannot be run as it is.
     """
-    data = prepared_data(check_study(study), data_dir, say)
+    check_limits(check_study(study))
+    data = prepared_data(study, data_dir, say)
     say("Timing an epoch of the default network")
     load_keras()
     with suited(study):
