@@ -13,8 +13,8 @@
 Runs on TensorFlow or JAX (`KERAS_BACKEND`). The data can be carried as prepared arrays:
 copy `prepared/` of the cache folder and `tensorflow_datasets/cifar100/*/
 dataset_info.json`. A part that has its result in `DIR/gpu.json` is left out; one that
-was cut off goes on where its search or training stood, but the two of `sharing`, which
-begin again. On JAX a process takes most of the GPU: where several parts are to be run,
+was cut off goes on where its search or training stood, but `throughput` and the two of
+`sharing`, which begin again. On JAX a process takes most of the GPU: of several parts
 each gets a process of its own. `--toy` does the same on generated images in seconds, on
 any machine.
 """
@@ -22,10 +22,8 @@ any machine.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -33,8 +31,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.bare_loop import images_a_second
 from benchmarks.sharing import AUTO, ONE, compared, half
+from benchmarks.throughput import beside_bare_loop
 from search.crew import Auto
 from search.datasets import PreparedDataset
 from search.devices import have_bfloat16
@@ -48,7 +46,6 @@ from search.processes import module_environment
 from search.search import search
 from search.state import read_state
 from search.studies import Study, ready_made
-from search.training import build_model, make_hypermodel
 from search.worker import run_order
 
 # ResNet-18 (He et al. 2016) with one cycle (Smith & Topin 2018) and Nesterov momentum:
@@ -92,7 +89,6 @@ SEARCHED = (
     "erasing_probability",
 )
 SMALL_TRIALS = {"stages": 3, "base_filters": 16, "batch_size": 128}
-MEMORY = "/dev/shm"  # a file system of Linux without a disk
 TOY = {"stages": 2, "blocks_per_stage": 1, "base_filters": 16, "batch_size": 32}
 
 
@@ -138,64 +134,8 @@ class Bench:
 
 
 def throughput(bench: Bench) -> dict[str, Any]:
-    """Compare our epochs with a bare loop of the same network.
-
-    Ours: from the beginning of the second epoch to that of the last, checkpoints and
-    validation (a third the work) included. Once more with checkpoints in memory: what
-    that is faster, a disk costs that is slower than an epoch.
-    """
     order = bench.order("throughput", SPRINT, 3 if bench.toy else 12)
-    each, inside = seconds_of_an_epoch(order)
-    without_disk = None
-    if is_roomy(MEMORY):
-        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-            without_disk, _ = seconds_of_an_epoch(replace(order, folder=folder))
-    hypermodel = make_hypermodel(bench.study, bench.data, order.epochs)
-    model = build_model(order, hypermodel)
-    images, targets = bench.data.open_train(
-        bench.study.task, bench.study.limit_train, bench.study.seed
-    )
-    size = order.values["batch_size"]
-    batch = images[:size].astype("float32"), targets[:size]
-    bare = images_a_second(model, *batch, steps=max(10, 3 * len(images) // size))
-    count = len(images) + bench.data.sizes["validation"] / 3  # forward only
-    ours = count / each
-    return {
-        "seconds an epoch": each,
-        "of which training and validation": inside,
-        "seconds an epoch, checkpoints in memory": without_disk,
-        "ours": ours,
-        "bare": bare,
-        "ratio": ours / bare,
-        "epochs": order.epochs,
-        "values": order.values,
-    }
-
-
-def is_roomy(folder: str) -> bool:
-    """Return whether checkpoints of 135 MB, and those that replace them, fit there."""
-    return Path(folder).is_dir() and shutil.disk_usage(folder).free > 2**30
-
-
-def seconds_of_an_epoch(order: Order) -> tuple[float, float]:
-    """Return the mean from one epoch to the next, and the median inside them.
-
-    The training begins anew, whatever one that was cut has left; its first epoch, which
-    compiles, is left out.
-    """
-    shutil.rmtree(order.folder, ignore_errors=True)
-    begins: list[float] = []
-    inside: list[float] = []
-
-    def note(stage: str) -> None:
-        if stage == "first step":
-            begins.append(time.perf_counter())
-
-    outcome = run_order(
-        order, lambda progress: inside.append(progress.seconds), lambda: False, note
-    )
-    assert outcome.state == "COMPLETED", outcome
-    return (begins[-1] - begins[1]) / (len(begins) - 2), median(inside[1:])
+    return beside_bare_loop(order, bench.study, bench.data)
 
 
 def sprint(bench: Bench) -> dict[str, Any]:
