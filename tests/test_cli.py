@@ -230,8 +230,16 @@ def test_predict_answers_for_files_of_any_size(
     picture = tmp_path / "a picture.jpg"
     Image.fromarray(rng.integers(0, 255, (50, 70, 3), np.uint8)).save(picture)
     out = tmp_path / "out"
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("not an image")
     arguments = ["predict", study, str(picture), "--output-dir", str(out), "--json"]
-    assert run([*arguments, "--results-dir", str(folder / "results")]) == 0
+    arguments += ["--results-dir", str(folder / "results")]
+    assert run([*arguments, str(broken)]) == 2
+    assert not out.exists()
+    assert run([*arguments, str(broken), "--skip-unreadable"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["path"] for row in rows if row.get("error")] == [str(broken)]
+    assert run(arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)
     if "convnet" in study:
         assert 0 < row["probability"] <= 1
@@ -445,9 +453,13 @@ def workers(driver: int) -> list[int]:
 def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
     tmp_path: Path,
 ) -> None:
-    # Not over before it is killed, however quick this machine is.
-    longer = ["--workers", "1", "--seed", "3", "--epochs", "12"]
-    arguments = tiny_search("shapes-convnet", *longer)
+    # Not over before it is killed, however quick this machine is; the second trial is
+    # another network.
+    longer = ["--workers", "1", "--seed", "3", "--epochs", "12", "--trials", "2"]
+    open_ = ("activation", "downsampling", "width_growth", "normalization")
+    tiny = {k: v for k, v in TINY["shapes-convnet"].items() if k not in open_}
+    size = ["--limit-train", "128", "--tuner", "random", *fixed(tiny)]
+    arguments = ["search", "shapes-convnet", *size, *longer]
     whole = subprocess.run(
         command(*arguments, "--name", "whole"), cwd=tmp_path, check=True
     )
@@ -470,6 +482,8 @@ def test_a_search_whose_processes_are_killed_ends_as_if_they_were_not(
         for name in ("whole", "killed")
     ]
     assert tables[0] == tables[1]
+    first, second = (trial["values"] for trial in tables[0])
+    assert any(first[knob] != second[knob] for knob in open_)
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(

@@ -74,15 +74,8 @@ def checking(searching: Driver) -> list[int]:
     return saves
 
 
-@pytest.mark.parametrize(
-    ("tuner", "smallest_journal"),
-    # A journal that is rolled up often; one that never is, of three kinds of state.
-    [
-        *((t, 2000) for t in TUNERS),
-        *((t, 10**6) for t in ("random", "bohb", "kt-bayesian")),
-    ],
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("smallest_journal", [2000, 10**6])
+@all_tuners
 def test_after_every_save_the_disk_holds_all_that_the_driver_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: str, smallest_journal: int
 ) -> None:
@@ -217,7 +210,7 @@ def test_keras_tuner_says_which_trials_it_has_changed(tuner: str) -> None:
             for key, trial in oracle.trials.items()
         }
 
-    for number in range(12):
+    for number in range(20):
         before, oracle.unsaved = by_trial(), {}
         asked = oracle.create_trial(f"question{number}")
         if asked.status != "RUNNING":
