@@ -50,15 +50,16 @@ def studies(
 
     def show(console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("study", no_wrap=True)
-        table.add_column("dataset", overflow="fold")
+        table.add_column("study", overflow="fold")
+        table.add_column("dataset", overflow="fold", min_width=8)
         for heading in ("hypermodel", "knobs", "state", "trials", "validation"):
             table.add_column(heading, no_wrap=True)
         for row in rows:
             score = row["best_score"]
             metric = row["objective"].removeprefix("val_")
             best = "" if score is None else f"{metric} {score:.4f}"
-            words = [row[key] for key in ("name", "dataset", "hypermodel")]
+            # Of a folder its name; --json tells where it lies.
+            words = [row["name"], Path(row["dataset"]).name, row["hypermodel"]]
             words += [str(len(row["knobs"]) or ""), row["state"]]
             table.add_row(*words, str(row["trials"] or ""), best)
         console.print(table)

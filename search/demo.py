@@ -70,7 +70,7 @@ def demo(
         "vision-tuner search cifar100-convnet --name small --limit-train 5000"
         " --epochs 9",
     ):
-        console.print(f"  [bold]{command}[/bold]", highlight=False)
+        console.print(f"  [bold]{command}[/bold]", highlight=False, soft_wrap=True)
     return made
 
 
