@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Two processes of one thread each do more than two that share two.
 for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")
+
+# All that a shell starts in the background ignores it, and so would what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The files that take longest, first: of two processes one would else end with them
 # alone.

@@ -171,16 +171,8 @@ raise ValueError("told")
 """
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Heed SIGINT, which all that a shell has started in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_a_forked_worker_is_what_a_new_process_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruptible: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its environment, folder, session, signals, descriptors and threads."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
