@@ -22,14 +22,14 @@ from rich.console import Console
 
 import benchmarks.one_thread  # noqa: F401
 from benchmarks.suggestion_latency import mixed_space
-from search.driver import Driver
-from search.event_search import SearchEvents
-from search.live import LiveView
+from search.driving.driver import Driver
 from search.oracles import make_oracle, planned
 from search.orders import Order, Outcome, Report
 from search.paths import study_paths
 from search.studies import Study
-from search.watchers import Watchers
+from search.watching.event_search import SearchEvents
+from search.watching.live import LiveView
+from search.watching.watchers import Watchers
 
 EPOCHS = 9
 METRICS = ("loss", "accuracy", "top5_accuracy", "learning_rate")

@@ -23,26 +23,26 @@ from typing import Any
 import numpy as np
 
 from hypermodels.blocks import UPSAMPLINGS
-from search.artefacts import Source, write_exports
-from search.backend import load_keras
-from search.calibration import scaled
-from search.continuing import train
+from search.beginning.inputs import prepared_data
 from search.datasets import PreparedDataset
-from search.descriptions import Description
-from search.ensemble import average
 from search.environment import environment
 from search.export import CALIBRATION_IMAGES, spread
+from search.exporting.artefacts import Source, write_exports
+from search.exporting.descriptions import Description
+from search.exporting.formats import FORMATS
+from search.exporting.inference_models import ensemble_model
 from search.files import read_json, write_json
-from search.finalists import Member, member_order
-from search.formats import FORMATS
-from search.inference_models import ensemble_model
-from search.inputs import prepared_data
+from search.finalizing.ensemble import average
+from search.finalizing.finalists import Member, member_order
+from search.machine.backend import load_keras
 from search.paths import study_paths
-from search.predictions import load_best
 from search.records import Exported
+from search.scoring.calibration import scaled
 from search.spaces import declare_space
 from search.studies import Study, ready_made
-from search.training import make_hypermodel
+from search.training.continuing import train
+from search.training.loop import make_hypermodel
+from search.training.predictions import load_best
 
 RECORD = Path(__file__).parent / "results" / "export_fidelity.json"
 IMAGES = 1000

@@ -33,20 +33,20 @@ from typing import Any
 
 from benchmarks.sharing import AUTO, ONE, compared, half
 from benchmarks.throughput import beside_bare_loop
-from search.crew import Auto
+from search.beginning.crew import Auto
+from search.beginning.inputs import prepared_data
+from search.bookkeeping.state import read_state
 from search.datasets import PreparedDataset
-from search.devices import have_bfloat16
 from search.environment import device, environment
 from search.files import read_json, write_json
 from search.finalize import finalize
-from search.inputs import prepared_data
+from search.machine.devices import have_bfloat16
+from search.machine.processes import module_environment
 from search.orders import Order, Progress
 from search.paths import StudyPaths, study_paths
-from search.processes import module_environment
 from search.search import search
-from search.state import read_state
 from search.studies import Study, ready_made
-from search.worker import run_order
+from search.workers.worker import run_order
 
 # ResNet-18 (He et al. 2016) with one cycle (Smith & Topin 2018) and Nesterov momentum:
 # the plain recipe of the speed runs of CIFAR. A decoupled decay of 5e-3 pulls as far as
@@ -150,7 +150,7 @@ def from_scratch(
     bench: Bench, name: str, recipe: dict[str, Any], epochs: int
 ) -> dict[str, Any]:
     """Train a recipe on train + validation; score the last weights on the test set."""
-    from search.predictions import load_best
+    from search.training.predictions import load_best
 
     seen: list[Progress] = []
     order = replace(bench.order(name, recipe, epochs), use_validation=True)

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed_cases import SMALL_CONVNET
+from search.beginning.inputs import prepared_data
 from search.environment import environment
 from search.files import read_json, write_json
-from search.inputs import prepared_data
 from search.orders import Order
-from search.paired import mean_interval
+from search.scoring.paired import mean_interval
 from search.spaces import declare_space, default_values
 from search.studies import Study, ready_made
-from search.training import make_hypermodel
-from search.worker import run_order
+from search.training.loop import make_hypermodel
+from search.workers.worker import run_order
 
 RECORD = Path(__file__).parent / "results" / "mixed_precision.json"
 PRECISIONS = ("float32", "mixed_bfloat16")

@@ -13,19 +13,19 @@ from typing import Any
 import keras_tuner
 import numpy as np
 
-import search.driver
+import search.driving.driver
 from benchmarks.tables import NEVER, Chooser, Mapping, Table
-from search.driver import Driver
-from search.failures import CRASHED, NOT_FINITE
-from search.live import Quiet
+from search.driving.driver import Driver
 from search.oracles import load, make_oracle, takes
 from search.oracles.kept import KeptInMemory
 from search.orders import Order, Outcome, Report
 from search.paths import StudyPaths
 from search.studies import Study
+from search.training.failures import CRASHED, NOT_FINITE
+from search.watching.live import Quiet
 
 # Replays leave no files.
-search.driver.write_hparams = lambda *arguments: None
+search.driving.driver.write_hparams = lambda *arguments: None
 NOWHERE = StudyPaths(Path("/nonexistent"), Path("/nonexistent"), "replay")
 
 

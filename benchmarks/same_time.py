@@ -97,9 +97,9 @@ def keras_tuners(
     import keras
     import keras_tuner as kt
 
-    from search.inputs import prepared_data
+    from search.beginning.inputs import prepared_data
     from search.spaces import declare_space
-    from search.training import make_hypermodel
+    from search.training.loop import make_hypermodel
 
     class Deadline(keras.callbacks.Callback):  # type: ignore[misc]
         """Interrupts the search, as its user would."""
@@ -250,7 +250,7 @@ def main() -> None:
 
 def prepare(seed: int, data_dir: Path) -> None:
     """Prepare the data outside what is timed."""
-    from search.inputs import prepared_data
+    from search.beginning.inputs import prepared_data
 
     prepared_data(study_of(seed), data_dir)
 

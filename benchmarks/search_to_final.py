@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from search import search
-from search.batches import run_all
+from search.beginning.inputs import prepared_data
+from search.driving.batches import run_all
+from search.driving.executors import Workers, make_executor
 from search.environment import environment
-from search.executors import Workers, make_executor
 from search.files import write_json
-from search.finalists import Member, member_order
-from search.inputs import prepared_data
+from search.finalizing.finalists import Member, member_order
 from search.orders import Outcome
 from search.paths import StudyPaths, study_paths
 from search.records import Trial, ranked

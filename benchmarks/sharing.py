@@ -13,14 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from search.compiled import FOLDER
-from search.crew import Auto
+from search.beginning.crew import Auto
 from search.files import read_json, write_json
-from search.leases import LEASE
+from search.machine.compiled import FOLDER
 from search.paths import StudyPaths
 from search.records import Trial
 from search.search import search
 from search.studies import Study
+from search.training.leases import LEASE
 
 ONE, AUTO = "sharing-one", "sharing-auto"
 

@@ -149,7 +149,7 @@ def prepare(case: str, options: argparse.Namespace, cache: Path) -> None:
     code = (
         "import sys; from pathlib import Path;"
         "from benchmarks.speed_cases import CASES;"
-        "from search.inputs import prepared_data;"
+        "from search.beginning.inputs import prepared_data;"
         "root = Path(sys.argv[2]);"
         "prepared_data(CASES[sys.argv[1]].made(root), root)"
     )

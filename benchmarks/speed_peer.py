@@ -29,9 +29,9 @@ def keras_tuners(study: Study, data_dir: Path, work: Path) -> Any:
     import keras
     import keras_tuner as kt
 
-    from search.inputs import prepared_data
+    from search.beginning.inputs import prepared_data
     from search.spaces import declare_space
-    from search.training import make_hypermodel
+    from search.training.loop import make_hypermodel
 
     trials = read_records(paths_of(study.name, work).trials, Trial)
     listed = [trial.values for trial in trials if trial.state == "COMPLETED"]

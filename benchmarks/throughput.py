@@ -12,8 +12,8 @@ from benchmarks.bare_loop import images_a_second
 from search.datasets import PreparedDataset
 from search.orders import Order
 from search.studies import Study
-from search.training import build_model, make_hypermodel
-from search.worker import run_order
+from search.training.loop import build_model, make_hypermodel
+from search.workers.worker import run_order
 
 MEMORY = Path("/dev/shm")  # a file system of Linux without a disk
 ROOM = 2**30  # for checkpoints of 135 MB, and those that replace them

@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search.beginning.inputs import own_study as own_study
     from search.compare import compare as compare
     from search.export import export as export
     from search.finalize import finalize as finalize
-    from search.inputs import own_study as own_study
     from search.paths import study_paths as study_paths
     from search.predict import predict as predict
     from search.report import report as report
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PUBLIC = {
     "Study": "studies",
     "ready_made": "studies",
-    "own_study": "inputs",
+    "own_study": "beginning.inputs",
     "study_paths": "paths",
     "dry_run": "search",
     "search": "search",

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from search.errors import InputError
-from search.event_layout import first_screen
 from search.studies import READY_MADE
+from search.watching.event_layout import first_screen
 
 HOST = "127.0.0.1"
 

@@ -21,11 +21,11 @@ from rich.console import Console
 
 import hypermodels
 import search
-from search import commands_compare, commands_look, commands_make, commands_use
+from search.commands import compare, look, make, use
+from search.commands.examples import epilog
 from search.environment import COMMAND
 from search.errors import InputError
-from search.examples import epilog
-from search.room import STORAGE_FAILS, refusal
+from search.machine.room import STORAGE_FAILS, refusal
 
 # What typer makes of Ctrl-C: 128 + SIGINT.
 INTERRUPTED = 130
@@ -67,19 +67,19 @@ def options(
 
 
 for verb in (
-    commands_look.studies,
-    commands_look.data,
-    commands_look.init,
-    commands_look.space,
-    commands_make.search,
-    commands_look.trials,
-    commands_make.finalize,
-    commands_compare.compare,
-    commands_use.export,
-    commands_use.predict,
-    commands_look.report,
-    commands_look.board,
-    commands_use.demo,
+    look.studies,
+    look.data,
+    look.init,
+    look.space,
+    make.search,
+    look.trials,
+    make.finalize,
+    compare.compare,
+    use.export,
+    use.predict,
+    look.report,
+    look.board,
+    use.demo,
 ):
     app.command(epilog=epilog(verb.__name__))(verb)
 

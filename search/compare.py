@@ -12,13 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
-from search.ablation import make_path, most_epochs
-from search.batches import run_all
-from search.beginning import Beginning, begin
+from search.beginning.crew import Auto, settled_crew
+from search.beginning.foretold import time_of
+from search.beginning.inputs import check_folders, described, only_driver
+from search.beginning.preparation import Beginning, begin
 from search.cluster.connection import RayOptions
-from search.comparison_checks import check_question, refuse_equal_ends
-from search.comparison_files import file_of, path_file_of
-from search.comparisons import (
+from search.comparing.ablation import make_path, most_epochs
+from search.comparing.checks import check_question, refuse_equal_ends
+from search.comparing.comparisons import (
     AblationPath,
     Comparison,
     Run,
@@ -28,20 +29,8 @@ from search.comparisons import (
     verdicts_of,
     write_comparison,
 )
-from search.crew import Auto, settled_crew
-from search.environment import COMMAND, environment
-from search.executors import Workers, make_executor
-from search.failures import raise_where_storage_failed
-from search.foretold import time_of
-from search.inputs import check_folders, described, only_driver
-from search.mask_gallery import write_gallery
-from search.orders import Executor, Order, Progress
-from search.output import plainly
-from search.paired import resolution_of
-from search.paths import StudyPaths
-from search.records import Finalist, Trial, Value, Values, ranked, read_records
-from search.studies import Study, is_recorded
-from search.variants import (
+from search.comparing.files import file_of, path_file_of
+from search.comparing.variants import (
     base_values,
     changed,
     compared_values,
@@ -50,6 +39,17 @@ from search.variants import (
     starting_name,
     starting_values,
 )
+from search.driving.batches import run_all
+from search.driving.executors import Workers, make_executor
+from search.environment import COMMAND, environment
+from search.orders import Executor, Order, Progress
+from search.output import plainly
+from search.paths import StudyPaths
+from search.pictures.mask_gallery import write_gallery
+from search.records import Finalist, Trial, Value, Values, ranked, read_records
+from search.scoring.paired import resolution_of
+from search.studies import Study, is_recorded
+from search.training.failures import raise_where_storage_failed
 from search.wording import duration, shown
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from rich.console import Console
 from rich.rule import Rule
 
-from search.crew import Auto
+from search.beginning.crew import Auto
+from search.beginning.inputs import prepared_data
 from search.datasets import PreparedDataset
 from search.export import export, print_exports
 from search.finalize import finalize, print_ensemble
-from search.inputs import prepared_data
 from search.output import where
 from search.paths import StudyPaths, study_paths
 from search.predict import predict, print_predictions

@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from search import calibration, ensemble
-from search.artefacts import ExportError, Source, artefact_name, write_exports
-from search.backend import load_keras
-from search.descriptions import Description, read_description
+from search.beginning.inputs import only_driver
 from search.errors import InputError
+from search.exporting.artefacts import ExportError, Source, artefact_name, write_exports
+from search.exporting.descriptions import Description, read_description
+from search.exporting.formats import FORMATS, check_backend, check_formats
+from search.exporting.inference_models import ensemble_model
+from search.exporting.manifest import ensemble_hash
+from search.exporting.model_card import model_card
 from search.files import remove_leftovers, write_text
-from search.finalists import exported_members, recorded_members, recorded_order
-from search.formats import FORMATS, check_backend, check_formats
-from search.inference_models import ensemble_model
-from search.inputs import only_driver
-from search.manifest import ensemble_hash
-from search.model_card import model_card
+from search.finalizing import ensemble
+from search.finalizing.finalists import (
+    exported_members,
+    recorded_members,
+    recorded_order,
+)
+from search.machine.backend import load_keras
 from search.paths import StudyPaths
 from search.records import (
     Ensemble,
@@ -32,6 +36,7 @@ from search.records import (
     read_records,
     write_records,
 )
+from search.scoring import calibration
 from search.studies import Study, open_study, read_study
 
 Array = NDArray[Any]
@@ -161,9 +166,9 @@ def load_trained(
     paths: StudyPaths, study: Study, record: Ensemble, data_dir: Path | None
 ) -> tuple[dict[str, Any], Any]:
     """Return member id -> trained network for all that is exported, and the data."""
-    from search.inputs import prepared_data, refuse_other_data
-    from search.predictions import load_best
-    from search.study_checks import check_hypermodel
+    from search.beginning.inputs import prepared_data, refuse_other_data
+    from search.beginning.study_checks import check_hypermodel
+    from search.training.predictions import load_best
 
     check_hypermodel(study.hypermodel)
     data = prepared_data(study, data_dir)

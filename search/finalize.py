@@ -13,32 +13,32 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from search.backend import load_keras
-from search.budgets import (
+from search.beginning.crew import Auto, settled_crew
+from search.beginning.inputs import only_driver, prepared_data, refuse_other_data
+from search.beginning.leaks import refuse_copies
+from search.beginning.study_checks import check_weights
+from search.bookkeeping.state import read_state
+from search.cluster.connection import RayOptions
+from search.driving.budgets import (
     affordable,
     epochs_left,
     finalist_seconds,
     mean_overhead,
 )
-from search.cluster.connection import RayOptions
-from search.crew import Auto, settled_crew
+from search.driving.executors import Workers, make_executor
 from search.errors import InputError
-from search.executors import Workers, make_executor
 from search.files import remove_leftovers
-from search.final_records import write_final_records
-from search.finalists import Member, choose
-from search.finalizing import Finalizing, Options
-from search.inputs import only_driver, prepared_data, refuse_other_data
-from search.leaks import refuse_copies
+from search.finalizing.final_records import write_final_records
+from search.finalizing.finalists import Member, choose
+from search.finalizing.restoring import histories_of, lost_members, restore
+from search.finalizing.sealing import already_scored, asked_before
+from search.finalizing.steps import Finalizing, Options
+from search.machine.backend import load_keras
 from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Ensemble, Finalist, Trial, read_ensemble, read_records
-from search.restoring import histories_of, lost_members, restore
-from search.sealing import already_scored, asked_before
-from search.state import read_state
 from search.studies import FINALISTS, Study, open_study
-from search.study_checks import check_weights
-from search.tta import check_kinds
+from search.training.tta import check_kinds
 from search.wording import counted, duration, shown
 
 # The epoch that ends a search may cost a little of what was kept for finalists.

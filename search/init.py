@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.beginning.study_files import SUFFIX, study_file_text
 from search.datasets.inspection import (
     Look,
     Problem,
@@ -20,12 +21,11 @@ from search.datasets.inspection import (
 from search.datasets.layouts import Layout, find_layout
 from search.datasets.mask_values import meaning_of
 from search.datasets.sources import SPLITS, Say, ignore
-from search.devices import gpus
 from search.errors import InputError
 from search.files import write_text
+from search.machine.devices import gpus
 from search.paths import name_from
 from search.records import Value
-from search.study_files import SUFFIX, study_file_text
 from search.wording import counted
 
 FEWEST_A_CLASS = 10

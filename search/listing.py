@@ -5,7 +5,7 @@ from typing import Any
 
 import hypermodels
 from search.errors import InputError
-from search.manifest import current_exports
+from search.exporting.manifest import current_exports
 from search.paths import StudyPaths, studies_in, study_paths
 from search.records import Trial, ranked, read_records
 from search.studies import READY_MADE, Study, is_recorded, open_study

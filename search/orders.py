@@ -54,7 +54,7 @@ class Outcome:
     """How an order ended. `state` PAUSED means: stopped when asked, epochs kept.
 
     Attributes:
-        failure: the kind of failure, from `search.failures`.
+        failure: the kind of failure, from `search.training.failures`.
         notes: what went wrong on the way and was mended.
     """
 
@@ -91,7 +91,7 @@ class Beat:
     """A sign of life of a worker, sent after a training step (at most one a second).
 
     Attributes:
-        stage: what it does next: a key of `search.supervision.SILENCE_SECONDS`.
+        stage: what it does next: a key of `search.workers.supervision.SILENCE_SECONDS`.
         notice: what the user should know now, where there is something.
     """
 

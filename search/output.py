@@ -8,8 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from search.options import LOGS, RESULTS
-from search.paths import StudyPaths
+from search.paths import LOGS, RESULTS, StudyPaths
 
 
 def human(as_json: bool, quiet: bool = False) -> Console:

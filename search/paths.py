@@ -8,6 +8,10 @@ from pathlib import Path
 
 from search.errors import InputError
 
+# Where studies lie unless another folder is named, seen from the working directory.
+RESULTS = Path("results")
+LOGS = Path("tensorboard_logs")
+
 
 @dataclass(frozen=True)
 class StudyPaths:

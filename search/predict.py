@@ -21,12 +21,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.datasets.images import read_image, resize_image, resize_probabilities
-from search.descriptions import Description
 from search.errors import InputError
+from search.exporting.descriptions import Description
+from search.exporting.predictors import check_model_file, load_predictor
 from search.files import check_writable, write_json, write_text
-from search.image_files import find_images, output_stems
-from search.predictors import check_model_file, load_predictor
-from search.previews import panel, preview_of, write_png
+from search.pictures.image_files import find_images, output_stems
+from search.pictures.previews import panel, preview_of, write_png
 from search.wording import counted
 
 Array = NDArray[Any]

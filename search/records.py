@@ -124,7 +124,7 @@ class Ensemble:
             search's own checkpoint).
         calibration: model -> split -> {"before", "after"}: metrics without and with
             the temperature.
-        intervals: of test metrics, from `search.intervals`; with `mcnemar` for
+        intervals: of test metrics, from `search.scoring.intervals`; with `mcnemar` for
             classification.
         tta: test-time augmentation: {"kinds", "ensemble", "best_single"}, each model
             with its temperature, threshold and metrics; empty where not asked for.

@@ -34,8 +34,8 @@ from search.reporting.sections import (
     finalists_section,
     test_section,
 )
-from search.verification import Verification, verify
-from search.verification_predictions import check_predictions
+from search.reporting.verification import Verification, verify
+from search.reporting.verification_predictions import check_predictions
 
 # The order of a report. To add a section: a function of the records, and a line here.
 SECTIONS = (

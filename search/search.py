@@ -10,34 +10,34 @@ from typing import Any
 
 from rich.console import Console
 
-from search.beginning import Beginning, begin
-from search.budgets import WallTime, mean_overhead, reserved_seconds
+from search.beginning.crew import Auto, images_of_a_trial, settled_crew
+from search.beginning.foretold import announce, predicted_seconds
+from search.beginning.inputs import check_folders, only_driver
+from search.beginning.preparation import Beginning, begin
+from search.beginning.study_checks import check_study
 from search.cluster.connection import RayOptions
-from search.crew import Auto, images_of_a_trial, settled_crew
-from search.driver import Driver
-from search.event_hparams import metric_names, write_hparams_domain
-from search.event_search import SearchEvents
-from search.executors import Workers, make_executor
-from search.foretold import announce, predicted_seconds
-from search.inputs import check_folders, only_driver
-from search.live import LiveView
-from search.memory import size_text
+from search.driving.budgets import WallTime, mean_overhead, reserved_seconds
+from search.driving.driver import Driver
+from search.driving.executors import Workers, make_executor
+from search.driving.retention import checkpoint_bytes
+from search.driving.roster import Roster
+from search.machine.memory import size_text
 from search.oracles import (
     check_limits,
     check_tellable,
     make_oracle,
     planned,
 )
+from search.oracles.warm_start import WarmStart, warm_start
 from search.orders import Order
 from search.paths import StudyPaths
 from search.records import Trial, ranked
-from search.retention import checkpoint_bytes
-from search.roster import Roster
 from search.spaces import default_values, knob_domains
 from search.studies import Study, is_recorded, open_study
-from search.study_checks import check_study
-from search.warm_start import WarmStart, warm_start
-from search.watchers import Watchers
+from search.watching.event_hparams import metric_names, write_hparams_domain
+from search.watching.event_search import SearchEvents
+from search.watching.live import LiveView
+from search.watching.watchers import Watchers
 from search.wording import counted, values_text
 
 

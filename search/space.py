@@ -6,16 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from search.backend import load_keras
-from search.beginning import suited
+from search.beginning.inputs import prepared_data
+from search.beginning.predicted import epoch_seconds
+from search.beginning.preparation import suited
+from search.beginning.study_checks import check_study
 from search.datasets.sources import Say, ignore
-from search.inputs import prepared_data
+from search.machine.backend import load_keras
 from search.oracles import MAY_END_EARLY, check_limits, planned
-from search.predicted import epoch_seconds
 from search.spaces import declare_space, described
 from search.studies import Study
-from search.study_checks import check_study
-from search.training import make_hypermodel
+from search.training.loop import make_hypermodel
 from search.wording import counted, duration
 
 

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from search.driving.retention import checkpoint_bytes
 from search.errors import InputError
-from search.memory import size_text
-from search.pareto import front, objectives_of, value_of
+from search.machine.memory import size_text
 from search.paths import StudyPaths
 from search.records import Trial, Values, ranked, read_records
-from search.retention import checkpoint_bytes
+from search.scoring.pareto import front, objectives_of, value_of
 from search.studies import Study, open_study
 from search.wording import counted, duration, shown, values_text
 

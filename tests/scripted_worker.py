@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from search.machine.processes import die_with_parent
 from search.orders import Beat, Order, Outcome, Progress, from_line, to_line
-from search.processes import die_with_parent
 
 
 def say(message: Beat | Outcome | Progress) -> None:

@@ -11,15 +11,6 @@ import pytest
 from test_training import STUDY, arrays, ignore, never
 from test_training import order as full_order
 
-from search import training
-from search.accumulation import (
-    IN_HALVES,
-    accumulate,
-    lasting_variables,
-    part_slices,
-    recount_steps,
-)
-from search.checkpoints import LAST, find_checkpoint, read_standing
 from search.datasets import PreparedDataset, prepare
 from search.errors import (
     InfeasibleError,
@@ -28,12 +19,21 @@ from search.errors import (
     OutOfTimeError,
     StorageError,
 )
-from search.failures import failure_kind, is_device_full, is_host_full
-from search.feeds import Fit
 from search.orders import Order
-from search.streams import stream_of
-from search.workbench import WORKBENCH
-from search.worker import run_order
+from search.training import loop
+from search.training.accumulation import (
+    IN_HALVES,
+    accumulate,
+    lasting_variables,
+    part_slices,
+    recount_steps,
+)
+from search.training.checkpoints import LAST, find_checkpoint, read_standing
+from search.training.failures import failure_kind, is_device_full, is_host_full
+from search.training.feeds import Fit
+from search.training.streams import stream_of
+from search.training.workbench import WORKBENCH
+from search.workers.worker import run_order
 
 # Quick to trace: what is tested here does not depend on them.
 CHEAP = {
@@ -119,7 +119,7 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
     """keras-tuner: out of memory is a failure like any other, and ends a search."""
     import tensorflow as tf
 
-    fits = training.fit_epoch
+    fits = loop.fit_epoch
     tried = []
 
     def too_large(fit: Fit, epoch: int, pulse: Any) -> Any:
@@ -129,7 +129,7 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
             tf.zeros([2**45])  # TensorFlow's own ResourceExhaustedError
         return fits(fit, epoch, pulse)
 
-    monkeypatch.setattr(training, "fit_epoch", too_large)
+    monkeypatch.setattr(loop, "fit_epoch", too_large)
     WORKBENCH.clear()
     outcome = run_order(order(data, tmp_path, epochs=2), ignore, never)
     assert outcome.state == "COMPLETED"
@@ -144,7 +144,7 @@ def test_a_trial_that_does_not_fit_goes_on_with_halved_batches(
     assert len(more.history["loss"]) == 3
     rates = more.history["learning_rate"]
     straight = tmp_path / "straight"
-    monkeypatch.setattr(training, "fit_epoch", fits)
+    monkeypatch.setattr(loop, "fit_epoch", fits)
     whole = run_order(order(data, straight, epochs=3), ignore, never)
     assert rates == pytest.approx(whole.history["learning_rate"])
 
@@ -157,7 +157,7 @@ def test_a_trial_too_large_for_halves_has_failed(
     def too_large(*arguments: Any) -> Any:
         return tf.zeros([2**45])
 
-    monkeypatch.setattr(training, "fit_epoch", too_large)
+    monkeypatch.setattr(loop, "fit_epoch", too_large)
     outcome = run_order(order(data, tmp_path, epochs=2), ignore, never)
     assert (outcome.state, outcome.failure) == ("FAILED", "out of memory")
     assert "ResourceExhausted" in str(outcome.message)

@@ -1,6 +1,7 @@
 """Who may import whom, read from the syntax trees, and what stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,10 +58,37 @@ def test_verbs_meet_through_records_not_through_imports() -> None:
         assert not names & others, verb
 
 
+def test_a_folder_of_search_imports_only_what_stands_below_it_in_the_readme() -> None:
+    tree = (ROOT / "README.md").read_text().partition("    search/ ")[2]
+    tree = tree.partition("    docs/ ")[0]
+    layers = re.findall(r"(?<=[ ,])(\w+)/(?=[ ,])", tree)
+    folders = {path.parent.name for path in ROOT.glob("search/*/__init__.py")}
+    assert set(layers) == folders
+
+    above = {*VERBS, "listing", "cli", "__init__"}
+    for path in ROOT.glob("search/**/*.py"):
+        parts = path.relative_to(ROOT).parts
+        is_shared = len(parts) == 2 and path.stem not in above
+        below = layers[layers.index(parts[1]) :] if len(parts) > 2 else layers
+        allowed = set() if is_shared else {f"search.{layer}" for layer in below}
+        for name in imports_of(path):
+            folder = ".".join(name.split(".")[:2])
+            if folder in {f"search.{layer}" for layer in layers}:
+                assert folder in allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_no_folder_of_search_but_the_command_line_knows_a_verb() -> None:
+    # `studies` also defines what a study is.
+    verbs = {f"search.{verb}" for verb in VERBS - {"studies"}}
+    for path in ROOT.glob("search/*/**/*.py"):
+        if path.parent.name != "commands":
+            assert not imports_of(path) & verbs, path
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p in MODULES if p.parent.name not in ("hypermodels", "oracles", "datasets")],
-    ids=lambda p: p.stem,
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_no_module_of_search_loads_keras_when_imported(path: Path) -> None:
     tops = {name.split(".")[0] for name in imports_of(path, top_level_only=True)}

@@ -9,13 +9,13 @@ import pytest
 from test_training import never
 from test_training import order as ordered
 
-from search import training
-from search.aside import Aside
-from search.checkpoints import LAST, read_standing
 from search.datasets import PreparedDataset, prepare
 from search.errors import NotFiniteError
 from search.orders import Progress
-from search.worker import run_order
+from search.training import loop
+from search.training.aside import Aside
+from search.training.checkpoints import LAST, read_standing
+from search.workers.worker import run_order
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def data() -> PreparedDataset:
 def test_the_next_epoch_trains_while_the_disk_is_slow(
     data: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, goes_on = training.save_epoch, threading.Event()
+    save, goes_on = loop.save_epoch, threading.Event()
     stages: list[str] = []
 
     def slow(*arguments: Any) -> None:
@@ -38,7 +38,7 @@ def test_the_next_epoch_trains_while_the_disk_is_slow(
         if stages.count("first step") == 2:
             goes_on.set()
 
-    monkeypatch.setattr(training, "save_epoch", slow)
+    monkeypatch.setattr(loop, "save_epoch", slow)
     seen: list[int] = []
 
     def report(progress: Progress) -> None:
@@ -58,7 +58,7 @@ def test_a_disk_that_fails_ends_the_order(
     def refuse(*arguments: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(training, "save_epoch", refuse)
+    monkeypatch.setattr(loop, "save_epoch", refuse)
     seen: list[Progress] = []
     outcome = run_order(ordered(data, tmp_path), seen.append, never)
     assert outcome.state == "PAUSED" and "Cannot write" in str(outcome.message)
@@ -68,7 +68,7 @@ def test_a_disk_that_fails_ends_the_order(
 def test_an_epoch_is_kept_where_the_next_one_fails(
     data: PreparedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, fit, failed = training.save_epoch, training.fit_epoch, threading.Event()
+    save, fit, failed = loop.save_epoch, loop.fit_epoch, threading.Event()
 
     def slow(*arguments: Any) -> None:
         assert failed.wait(60)
@@ -80,8 +80,8 @@ def test_an_epoch_is_kept_where_the_next_one_fails(
             raise NotFiniteError("loss = nan in epoch 2")
         return fit(fit_on, epoch, pulse)
 
-    monkeypatch.setattr(training, "save_epoch", slow)
-    monkeypatch.setattr(training, "fit_epoch", fail_later)
+    monkeypatch.setattr(loop, "save_epoch", slow)
+    monkeypatch.setattr(loop, "fit_epoch", fail_later)
     seen: list[Progress] = []
     outcome = run_order(ordered(data, tmp_path), seen.append, never)
     assert "loss = nan" in str(outcome.message)

@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from test_ensemble import classifiers, segmenters
 
-from search.blending import Judge, choose_blend
-from search.ensemble import average, quick_score, sampled, select, select_bagged
-from search.evaluation import evaluate, fit_threshold, score
+from search.finalizing.blending import Judge, choose_blend
+from search.finalizing.ensemble import (
+    average,
+    quick_score,
+    sampled,
+    select,
+    select_bagged,
+)
 from search.records import JUDGED
+from search.scoring.evaluation import evaluate, fit_threshold, score
 
 METRICS = [(task, metric) for task, known in JUDGED.items() for metric in known]
 MAKE = {"classification": classifiers, "segmentation": segmenters}

@@ -19,15 +19,19 @@ from PIL import Image
 from test_report import FEW, make_study, make_trials, write_study
 
 from search.board import free_port
-from search.event_hparams import metric_names, write_hparams, write_hparams_domain
-from search.event_layout import first_screen
-from search.event_search import SearchEvents
-from search.events import EventWriter, resources_of
 from search.orders import Order, Progress
 from search.paths import study_paths
-from search.picture_sheets import sheet
+from search.pictures.sheets import sheet
 from search.records import Trial
 from search.report import report
+from search.watching.event_hparams import (
+    metric_names,
+    write_hparams,
+    write_hparams_domain,
+)
+from search.watching.event_layout import first_screen
+from search.watching.event_search import SearchEvents
+from search.watching.events import EventWriter, resources_of
 
 SIZES = [(1440, 900, False), (1440, 900, True), (360, 740, False)]
 

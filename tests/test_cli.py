@@ -19,9 +19,9 @@ from local_cluster import children
 from PIL import Image
 from small import ONE_GRAPH, SMALL_UNET, fixed
 
-from search.checkpoints import read_standing
 from search.cli import run
 from search.files import read_json
+from search.training.checkpoints import read_standing
 
 # One study is finalized by its search, the other with every option.
 BUDGET = {

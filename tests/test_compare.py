@@ -11,9 +11,9 @@ import pytest
 from small import SMALL_UNET
 from small import fixed as fixed_words
 
-from search.ablation import kept, make_path
 from search.cli import run
-from search.comparisons import (
+from search.comparing.ablation import kept, make_path
+from search.comparing.comparisons import (
     Comparison,
     Run,
     differences_of,
@@ -21,16 +21,16 @@ from search.comparisons import (
     read_comparison,
     read_path,
 )
+from search.comparing.variants import base_values, changed, compared_values, differing
 from search.errors import InputError
 from search.files import read_json
 from search.listing import study_state
 from search.orders import Outcome
-from search.paired import difference, mean_interval, verdict
 from search.paths import study_paths
 from search.records import Finalist, History, Trial, Values
+from search.scoring.paired import difference, mean_interval, verdict
 from search.spaces import completed
 from search.studies import ready_made
-from search.variants import base_values, changed, compared_values, differing
 
 SIMULATIONS = 1000
 TINY = ("stages=2", "blocks_per_stage=1", "base_filters=16")
@@ -218,7 +218,7 @@ def test_the_same_comparison_again_trains_nothing_and_says_the_same(
     def never(*arguments: Any) -> Any:
         raise AssertionError("an epoch was trained")
 
-    monkeypatch.setattr("search.continuing.train_epochs", never)
+    monkeypatch.setattr("search.training.continuing.train_epochs", never)
     paths = study_paths("shapes-convnet", compared / "r", compared / "l")
     file = paths.comparisons / "activation-from-default.json"
     before: Comparison = read_comparison(file)

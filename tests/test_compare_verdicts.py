@@ -7,10 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.accumulation import IN_HALVES
-from search.comparison_files import file_of, path_file_of
-from search.comparison_tables import print_comparison
-from search.comparisons import (
+from search.comparing.comparisons import (
     AblationPath,
     Comparison,
     Run,
@@ -20,13 +17,16 @@ from search.comparisons import (
     verdicts_of,
     write_comparison,
 )
+from search.comparing.files import file_of, path_file_of
+from search.comparing.tables import print_comparison
+from search.comparing.variants import seeds_for
 from search.orders import Outcome
-from search.paired import EACH_FOR_ITSELF, difference, resolution_of, verdict
 from search.paths import study_paths
 from search.records import Finalist, Trial, Values
+from search.reporting.verification import Verification, check_comparison
+from search.scoring.paired import EACH_FOR_ITSELF, difference, resolution_of, verdict
 from search.studies import ready_made
-from search.variants import seeds_for
-from search.verification import Verification, check_comparison
+from search.training.accumulation import IN_HALVES
 
 HALVED = f"out of device memory in epoch 2: each batch of 64 {IN_HALVES}"
 

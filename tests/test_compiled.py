@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from search import compiled
-from search.compiled import Kept, prune_compiled, too_much
-from search.worker_processes import WorkerProcesses
+from search.machine import compiled
+from search.machine.compiled import Kept, prune_compiled, too_much
+from search.workers.worker_processes import WorkerProcesses
 
 
 def kept(name: str, size: int, used: float) -> Kept:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from test_training import order as ordered
 
-from search import devices
-from search.crew import (
+from search.beginning.crew import (
     LEAST_SECONDS,
     MOST_MEMORY,
     Auto,
@@ -23,20 +22,21 @@ from search.crew import (
     reason_to_stop,
     settled_crew,
 )
+from search.commands.who_trains import parse_count
 from search.datasets import prepare
 from search.errors import InputError
-from search.feeds import Fit
 from search.files import read_json
-from search.memory import GIB, unused_of
+from search.machine import devices
+from search.machine.memory import GIB, unused_of
 from search.orders import Order, Progress
 from search.paths import StudyPaths
 from search.records import History
-from search.streams import stream_of
 from search.studies import ready_made
-from search.throughput import ends_of
-from search.training import fit_epoch
-from search.who_trains import parse_count
-from search.worker import run_order
+from search.training.feeds import Fit
+from search.training.loop import fit_epoch
+from search.training.streams import stream_of
+from search.workers.throughput import ends_of
+from search.workers.worker import run_order
 
 IMAGES = 1000.0  # of a trial
 
@@ -102,7 +102,7 @@ def test_memory_that_jax_takes_and_does_not_use_leaves_room_for_more_workers(
     command.write_text("#!/bin/sh\necho 74000, 81559\n")
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("search.crew.gpus", lambda: ["0"])
+    monkeypatch.setattr("search.beginning.crew.gpus", lambda: ["0"])
     used = memory_in_use([{"memory": 10**9, "unused_gpu_memory": unused_of(told)}])
     assert used == pytest.approx((74000 - 70 * 1024) / 81559)
     assert reason_to_stop(2, [Measurement(1, 100.0, 0.0, used)], IMAGES) is None
@@ -150,7 +150,7 @@ def test_a_worker_measures_until_told_without_leaving_anything(
             validated.append(not began)
         return fit_epoch(what, *rest)
 
-    monkeypatch.setattr("search.throughput.fit_epoch", fit)
+    monkeypatch.setattr("search.workers.throughput.fit_epoch", fit)
 
     def is_stopped() -> bool:
         asked.append(bool(began))
@@ -171,7 +171,7 @@ def test_a_worker_measures_until_told_without_leaving_anything(
 def test_workers_train_until_the_last_one_has_long_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.crew.SECONDS_TOGETHER", LEAST_SECONDS + 1)
+    monkeypatch.setattr("search.beginning.crew.SECONDS_TOGETHER", LEAST_SECONDS + 1)
     data = prepare("shapes", task="classification", image_size=32)
 
     def order(place: int) -> Order:
@@ -200,8 +200,8 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     def settled(workers: int | Auto | None, per_gpu: int | Auto) -> Any:
         return settled_crew(workers, per_gpu, paths, order, IMAGES, said.append)
 
-    monkeypatch.setattr("search.crew.measured_crew", rates)
-    monkeypatch.setattr("search.crew.gpus", list)
+    monkeypatch.setattr("search.beginning.crew.measured_crew", rates)
+    monkeypatch.setattr("search.beginning.crew.gpus", list)
     for _ in range(2):
         assert settled("auto", 1) == (2, 1)
     assert runs == ["measured"]
@@ -211,7 +211,9 @@ def test_a_choice_is_kept_and_a_number_is_taken(
     )
     assert settled(3, "auto") == (3, 1)
     assert settled(None, "auto") == (None, 1)
-    monkeypatch.setattr("search.crew.gpus", lambda: ["0", "1"])  # another machine
+    monkeypatch.setattr(
+        "search.beginning.crew.gpus", lambda: ["0", "1"]
+    )  # another machine
     assert settled(None, "auto") == (4, 2)
     assert settled("auto", 1) == (4, 2)
     assert runs == ["measured"] * 2
@@ -236,9 +238,9 @@ def test_a_measurement_that_was_cut_goes_on_where_it_was(
             raise KeyboardInterrupt
         return Measurement(number, 100.0 * number, 1.0, 0.01)
 
-    monkeypatch.setattr("search.crew.measurement", count)
-    monkeypatch.setattr("search.crew.gpus", list)
-    monkeypatch.setattr("search.crew.cores", lambda: 4)
+    monkeypatch.setattr("search.beginning.crew.measurement", count)
+    monkeypatch.setattr("search.beginning.crew.gpus", list)
+    monkeypatch.setattr("search.beginning.crew.cores", lambda: 4)
 
     def settled(images: float = IMAGES) -> Any:
         return settled_crew("auto", 1, paths, ordered, images, lambda text: None)
@@ -269,9 +271,9 @@ def test_a_number_that_cannot_be_measured_is_told(
             raise RuntimeError("OOM: no room")
         return Measurement(number, 100.0, 1.0, 0.01)
 
-    monkeypatch.setattr("search.crew.measurement", count)
-    monkeypatch.setattr("search.crew.gpus", list)
-    monkeypatch.setattr("search.crew.cores", lambda: 4)
+    monkeypatch.setattr("search.beginning.crew.measurement", count)
+    monkeypatch.setattr("search.beginning.crew.gpus", list)
+    monkeypatch.setattr("search.beginning.crew.cores", lambda: 4)
     assert settled_crew("auto", 1, paths, ordered, IMAGES, said.append) == (1, 1)
     assert said[-1].endswith("2 could not be measured: OOM: no room")
     assert read_json(paths.crew)["not_more_because"] in said[-1]

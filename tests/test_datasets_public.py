@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.beginning.inputs import prepared_data
 from search.datasets import PreparedDataset, prepare, voc2012_archive
 from search.datasets.network import why_no_host_answers
 from search.datasets.splits import cut
@@ -23,7 +24,6 @@ from search.datasets.tfds_classification import (
     tfds_root,
 )
 from search.errors import InputError
-from search.inputs import prepared_data
 from search.studies import ready_made
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

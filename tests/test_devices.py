@@ -8,8 +8,8 @@ import keras
 import pytest
 
 from search import ready_made, search, study_paths
-from search.devices import backend_has_gpu, gpus
 from search.errors import StorageError
+from search.machine.devices import backend_has_gpu, gpus
 from search.records import Trial, read_records
 
 

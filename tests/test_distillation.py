@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from search.blending import Calibrated
-from search.distillation import soft_targets, student_of
-from search.finalists import Member
+from search.finalizing.blending import Calibrated
+from search.finalizing.distillation import soft_targets, student_of
+from search.finalizing.finalists import Member
 
 BLEND = Calibrated({"a": 0.5, "b": 0.5}, temperature=2.0)
 

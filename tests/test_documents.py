@@ -34,9 +34,9 @@ import typer
 from PIL import Image
 
 from search.cli import app, run
+from search.commands.examples import EXAMPLES
 from search.datasets import SOURCES
 from search.datasets.shapes import find_shapes
-from search.examples import EXAMPLES
 from search.files import read_json
 from search.studies import READY_MADE
 

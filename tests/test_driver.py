@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from simulation import Killed, SimulatedWorkers
 
-from search.budgets import WallTime
-from search.driver import Driver, RepeatedBugError
+from search.driving.budgets import WallTime
+from search.driving.driver import Driver, RepeatedBugError
+from search.driving.roster import Roster
 from search.errors import InputError, StorageError
-from search.live import Quiet
 from search.oracles import halving_plan, make_oracle, planned
 from search.orders import Order, Outcome
 from search.paths import StudyPaths
 from search.records import State, Trial, ranked, read_records
-from search.roster import Roster
 from search.studies import Study, record_study
+from search.watching.live import Quiet
 
 
 def toy_space() -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from search import starting
+from search.workers import starting
 
 pytestmark = pytest.mark.skipif(not starting.CAN_FORK, reason="needs Linux")
 ROOT = Path(__file__).parents[1]
@@ -43,9 +43,9 @@ def marked(mark: str) -> list[psutil.Process]:
 # With a second thread, or large, it is not forked to be the nursery, but starts one.
 DRIVER = """
 import sys, threading
-from search import starting
-from search.devices import worker_environment
-from search.starting import start_nursery, start_worker
+from search.workers import starting
+from search.machine.devices import worker_environment
+from search.workers.starting import start_nursery, start_worker
 
 way, other = sys.argv[1:]
 if other == "thread":
@@ -88,7 +88,7 @@ def test_nothing_is_left_of_a_driver(tmp_path: Path, way: str, other: str) -> No
             assert worker in [process.pid for process in marked(mark)]
             nursery = psutil.Process(worker).parent()
             assert nursery is not None
-            assert ("search.nursery" in nursery.cmdline()) == bool(other)
+            assert ("search.workers.nursery" in nursery.cmdline()) == bool(other)
             if way == "stopped":
                 wait_until(lambda: os.getsid(worker) == worker)  # it has settled
                 os.kill(worker, signal.SIGSTOP)
@@ -120,8 +120,8 @@ import fcntl, gc, json, os, signal, sys
 from pathlib import Path
 import numpy as np
 import psutil
-from search import starting
-from search.devices import worker_environment
+from search.workers import starting
+from search.machine.devices import worker_environment
 
 signal.signal(signal.SIGTERM, lambda *_: print("the driver's"))
 signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from search import ensemble
-from search.ensemble import average, select
-from search.evaluation import score
+from search.finalizing import ensemble
+from search.finalizing.ensemble import average, select
+from search.scoring.evaluation import score
 
 
 def classifiers(seed, members=6, images=150, classes=5):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from search import calibration, columns
-from search.calibration import fit_temperature, stride_of
-from search.columns import classification_columns
-from search.evaluation import agreement, evaluate, fit_threshold, score
+from search.scoring import calibration, columns
+from search.scoring.calibration import fit_temperature, stride_of
+from search.scoring.columns import classification_columns
+from search.scoring.evaluation import agreement, evaluate, fit_threshold, score
 from search.studies import Study
 
 

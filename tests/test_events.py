@@ -11,14 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from tensorboard.compat.proto import graph_pb2, node_def_pb2
 
-from search.event_graph import node_names
-from search.event_hparams import write_hparams, write_hparams_domain
-from search.event_layout import first_screen
-from search.event_search import GRAPH, SearchEvents
-from search.events import EventWriter
 from search.orders import Order, Progress
 from search.paths import study_paths
 from search.records import Trial
+from search.watching.event_graph import node_names
+from search.watching.event_hparams import write_hparams, write_hparams_domain
+from search.watching.event_layout import first_screen
+from search.watching.event_search import GRAPH, SearchEvents
+from search.watching.events import EventWriter
 
 
 def order(logs: Path) -> Order:
@@ -101,7 +101,7 @@ def test_writing_needs_no_tensorflow(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
         "from pathlib import Path\n"
-        "from search.event_hparams import write_hparams\n"
+        "from search.watching.event_hparams import write_hparams\n"
         "from search.records import Trial\n"
         f"write_hparams(Path({str(tmp_path)!r}), Trial('0000', values={{'a': 1}}), 0)\n"
     )

@@ -17,14 +17,23 @@ import pytest
 from rich.console import Console
 
 from hypermodels.augmented_model import AugmentedModel
-from search import artefacts, calibration
-from search.artefacts import ExportError, Source, write_exports
-from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError, StorageError
-from search.formats import FORMATS, check_backend, check_formats, named_formats
-from search.inference_models import ensemble_model, inference_model
+from search.exporting import artefacts
+from search.exporting.artefacts import ExportError, Source, write_exports
+from search.exporting.descriptions import (
+    Description,
+    embed_description,
+    read_description,
+)
+from search.exporting.formats import (
+    FORMATS,
+    check_backend,
+    check_formats,
+    named_formats,
+)
+from search.exporting.inference_models import ensemble_model, inference_model
+from search.exporting.manifest import current_exports
 from search.listing import study_state
-from search.manifest import current_exports
 from search.paths import study_paths
 from search.records import (
     BestSingle,
@@ -35,6 +44,7 @@ from search.records import (
     write_ensemble,
     write_records,
 )
+from search.scoring import calibration
 from search.studies import Study, record_study
 
 # The package gives the function of this name.
@@ -608,7 +618,9 @@ def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
 
 @pytest.mark.parametrize("name", [n for n in FORMATS if n != "keras"])
 def test_without_tensorflow_a_format_that_needs_it_says_so(name, monkeypatch):
-    monkeypatch.setattr("search.formats.find_spec", lambda need: need != "tensorflow")
+    monkeypatch.setattr(
+        "search.exporting.formats.find_spec", lambda need: need != "tensorflow"
+    )
     with pytest.raises(InputError, match=rf"TensorFlow, .* to write {name}\..*keras"):
         check_formats([name])
     check_formats(["keras"])
@@ -623,7 +635,9 @@ def test_on_jax_a_format_that_needs_tensorflow_says_so(name, monkeypatch):
 
 
 def test_a_format_that_is_not_installed_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("search.formats.find_spec", lambda need: need == "tensorflow")
+    monkeypatch.setattr(
+        "search.exporting.formats.find_spec", lambda need: need == "tensorflow"
+    )
     with pytest.raises(InputError, match=r"'\.\[export\]'"):
         export.export(finalized_study(tmp_path, "classification"), formats=["onnx"])
 

@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import feature_store
-from search.feature_store import LIMIT, Wanted, features_dir, limit_bytes, stored
+from search.training import feature_store
+from search.training.feature_store import (
+    LIMIT,
+    Wanted,
+    features_dir,
+    limit_bytes,
+    stored,
+)
 
 ROWS, CHUNK = 40, 8
 

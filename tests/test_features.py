@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from hypermodels.frozen_part import frontier
-from search import features, feeds
-from search.checkpoints import LAST
 from search.datasets import PreparedDataset, open_prepared, prepare
-from search.feature_store import LIMIT, features_dir
-from search.features import Images, Pass
-from search.feeds import Batching, make_feed, make_reuse, split
 from search.orders import Order, Outcome
-from search.predictions import load_best
-from search.pulse import Link
 from search.studies import Study
-from search.training import network_of
-from search.workbench import Built
-from search.worker import run_order
+from search.training import features, feeds
+from search.training.checkpoints import LAST
+from search.training.feature_store import LIMIT, features_dir
+from search.training.features import Images, Pass
+from search.training.feeds import Batching, make_feed, make_reuse, split
+from search.training.loop import network_of
+from search.training.predictions import load_best
+from search.training.pulse import Link
+from search.training.workbench import Built
+from search.workers.worker import run_order
 
 TRANSFER: dict[str, Any] = {
     "backbone": "mobilenet_v2",

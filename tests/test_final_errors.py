@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.blending import Calibrated
 from search.datasets.sources import VOID
 from search.files import read_json
-from search.final_errors import (
+from search.finalizing.blending import Calibrated
+from search.finalizing.final_errors import (
     confusion,
     masks,
     mistakes,

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from search.boundaries import boundary_f
-from search.calibration import fit_temperature, scaled
-from search.ensemble import average, select, select_bagged
-from search.evaluation import evaluate, fit_threshold, score
-from search.original_resolution import boundary_column, original_columns
+from search.finalizing.ensemble import average, select, select_bagged
+from search.scoring.boundaries import boundary_f
+from search.scoring.calibration import fit_temperature, scaled
+from search.scoring.evaluation import evaluate, fit_threshold, score
+from search.scoring.original_resolution import boundary_column, original_columns
 
 QUICK = settings(max_examples=40, deadline=None)
 fractions = st.floats(0.0, 1.0, width=32)

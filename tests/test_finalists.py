@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from search.checkpoints import BEST, LAST, Standing, save_checkpoint
-from search.diversity import choose_different, knob_spans, likeness
-from search.finalists import choose, continue_trial, search_checkpoints
+from search.finalizing.diversity import choose_different, knob_spans, likeness
+from search.finalizing.finalists import choose, continue_trial, search_checkpoints
 from search.paths import study_paths
 from search.records import Trial
 from search.studies import Study
+from search.training.checkpoints import BEST, LAST, Standing, save_checkpoint
 
 STUDY = Study("s", "classification", "shapes", "convnet", epochs=9)
 

@@ -10,18 +10,18 @@ import pytest
 from rich.console import Console
 from small import ONE_GRAPH
 
-from search.accumulation import IN_HALVES
-from search.checkpoints import BEST, LAST, read_standing, save_checkpoint
 from search.errors import InputError
-from search.failures import NOT_FINITE, OUT_OF_MEMORY
 from search.finalize import finalize, print_ensemble
-from search.finalizing import Finalizing
+from search.finalizing.steps import Finalizing
 from search.orders import Order, Outcome
 from search.paths import StudyPaths
 from search.records import Finalist, read_records
 from search.search import search
 from search.studies import ready_made
-from search.training import fit_epoch
+from search.training.accumulation import IN_HALVES
+from search.training.checkpoints import BEST, LAST, read_standing, save_checkpoint
+from search.training.failures import NOT_FINITE, OUT_OF_MEMORY
+from search.training.loop import fit_epoch
 
 STUDY = replace(
     ready_made("shapes-convnet"),
@@ -62,7 +62,7 @@ def test_a_finalize_that_was_stopped_goes_on_to_the_same_ensemble(
         shutil.copytree(paths.folder, copy.folder)
         return copy
 
-    monkeypatch.setattr("search.training.fit_epoch", counted)
+    monkeypatch.setattr("search.training.loop.fit_epoch", counted)
     whole, cut = copied("whole"), copied("cut")
     record = finalize(whole, top=1, seeds=2, workers=0)
     needed = len(epochs)

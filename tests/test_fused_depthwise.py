@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from search.fused.depthwise import fuse_depthwise, sum_of_shifted
-from search.limits import exported_latency
+from search.training.fused.depthwise import fuse_depthwise, sum_of_shifted
+from search.training.limits import exported_latency
 
 layers = keras.layers
 RANDOM = np.random.default_rng(0)

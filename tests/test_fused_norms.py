@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from search.fused.norms import fuse_norms
+from search.training.fused.norms import fuse_norms
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="kernels of TensorFlow"

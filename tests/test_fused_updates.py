@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypermodels.optimizers import SlowPart, slowed
-from search.fused.updates import fuse_updates
+from search.training.fused.updates import fuse_updates
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="kernels of TensorFlow"

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from search.fused.upsampling import fuse_upsampling
-from search.limits import exported_latency
+from search.training.fused.upsampling import fuse_upsampling
+from search.training.limits import exported_latency
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="measured on TensorFlow only"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from search.beginning.inputs import chosen_study
+from search.beginning.study_files import read_study_file
 from search.cli import run
-from search.devices import gpus
-from search.epoch_order import epoch_order
 from search.errors import InputError
 from search.files import read_json
 from search.init import init
-from search.inputs import chosen_study
+from search.machine.devices import gpus
 from search.paths import StudyPaths, study_paths
-from search.study_files import read_study_file
+from search.training.epoch_order import epoch_order
 
 
 def picture(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:

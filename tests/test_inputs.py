@@ -6,19 +6,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from search.beginning import begin
-from search.datasets import prepare
-from search.errors import InputError
-from search.inputs import (
+from search.beginning.inputs import (
     chosen_study,
     described,
     parse_duration,
     refuse_other_data,
 )
+from search.beginning.preparation import begin
+from search.beginning.study_checks import check_study
+from search.datasets import prepare
+from search.errors import InputError
 from search.paths import StudyPaths, name_from, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
 from search.studies import Study, fingerprint, read_study, ready_made, record_study
-from search.study_checks import check_study
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,9 @@ def test_another_tuner_hides_no_other_contents(
     begin(study, paths, None, print, have_gpus=False).record(paths)
     other = replace(study, tuner="random")
     assert begin(other, paths, None, print, have_gpus=False).study.tuner == "random"
-    monkeypatch.setattr("search.beginning.code_hashes", lambda study: ["edited"])
+    monkeypatch.setattr(
+        "search.beginning.preparation.code_hashes", lambda study: ["edited"]
+    )
     with pytest.raises(InputError, match="other contents"):
         begin(other, paths, None, print, have_gpus=False)
 

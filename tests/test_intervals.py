@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.calibration import BINS, confidence_gaps
-from search.columns import classification_columns, count_pixels, overlap_columns
-from search.evaluation import evaluate
-from search.intervals import Column, interval, intervals, mcnemar, point
+from search.scoring.calibration import BINS, confidence_gaps
+from search.scoring.columns import classification_columns, count_pixels, overlap_columns
+from search.scoring.evaluation import evaluate
+from search.scoring.intervals import Column, interval, intervals, mcnemar, point
 
 
 def hits(right):

@@ -147,7 +147,7 @@ COMPILES = """
 import os
 from collections import Counter
 
-from search.devices import worker_environment
+from search.machine.devices import worker_environment
 
 os.environ.update(worker_environment(0, 1))
 import jax
@@ -229,12 +229,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from search.devices import worker_environment
+from search.machine.devices import worker_environment
 
 os.environ.update(worker_environment(0, 1))
 import jax
 from search.datasets import prepare
-from search.worker import run_order
+from search.workers.worker import run_order
 from test_training import ignore, never, order
 
 seen = Counter()

@@ -11,14 +11,14 @@ import pytest
 from simulation import SimulatedWorkers
 from test_driver import TUNERS, driver, study, toy_space
 
-from search import journal
-from search.driver import Driver
+from search.bookkeeping import journal
+from search.bookkeeping.journal import asked_state
+from search.bookkeeping.state import read_state
+from search.driving.driver import Driver
 from search.errors import InputError
-from search.journal import asked_state
 from search.oracles import make_oracle
 from search.orders import Outcome
 from search.records import Trial
-from search.state import read_state
 
 
 def all_tuners(test: Any) -> Any:
@@ -79,7 +79,7 @@ def checking(searching: Driver) -> list[int]:
 def test_after_every_save_the_disk_holds_all_that_the_driver_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: str, smallest_journal: int
 ) -> None:
-    monkeypatch.setattr("search.journal.SMALLEST_JOURNAL", smallest_journal)
+    monkeypatch.setattr("search.bookkeeping.journal.SMALLEST_JOURNAL", smallest_journal)
     workers = Mixed(capacity=3, failing=0.1, crashing=0.3)
     searching = driver(tmp_path, study(tuner, trials=30), workers)
     saves = checking(searching)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.cli import run
-from search.datasets import prepare
-from search.errors import InputError
-from search.leaks import (
+from search.beginning.leaks import (
     copied_test_images,
     near_copies,
     refuse_changed_test,
     refuse_copies,
     thumbnails,
 )
+from search.cli import run
+from search.datasets import prepare
+from search.errors import InputError
 from search.paths import study_paths
 from search.records import Trial, write_records
 from search.studies import Study, record_study

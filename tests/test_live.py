@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from search.live import LiveView
 from search.orders import Progress
 from search.records import Trial, ranked
-from search.tally import Tally
+from search.watching.live import LiveView
+from search.watching.tally import Tally
 
 
 def console(**settings: Any) -> Console:

@@ -8,7 +8,7 @@ import pytest
 
 THREADS = """
 import ctypes, threading
-from search.memory import share_arenas
+from search.machine.memory import share_arenas
 
 {before}
 together = threading.Barrier(8)

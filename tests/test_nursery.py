@@ -15,16 +15,16 @@ import psutil
 import pytest
 from test_training import VALUES
 
-from search import keepers, starting
 from search.datasets import prepare
-from search.devices import worker_environment
-from search.memory import holds_more, memory_of, most_memory_of
+from search.machine.devices import worker_environment
+from search.machine.memory import holds_more, memory_of, most_memory_of
+from search.machine.processes import module_command
 from search.orders import Order, Outcome, Progress
-from search.places import hang_up
-from search.processes import module_command
-from search.starting import ForkedWorker, WorkerProcess, start_worker
 from search.studies import Study
-from search.worker_processes import WorkerProcesses
+from search.workers import keepers, starting
+from search.workers.places import hang_up
+from search.workers.starting import ForkedWorker, WorkerProcess, start_worker
+from search.workers.worker_processes import WorkerProcesses
 
 pytestmark = pytest.mark.skipif(not starting.CAN_FORK, reason="needs Linux")
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def workers(tmp_path: Path, is_forked: bool = True) -> WorkerProcesses:
         memory_limit=None,
         per_gpu=1,
         say=str,
-        command=() if is_forked else module_command("worker"),
+        command=() if is_forked else module_command("workers.worker"),
     )
 
 
@@ -340,7 +340,9 @@ def test_without_a_nursery_workers_are_started_by_themselves(
 
     def command(module: str) -> list[str]:
         commands.append(module)
-        return [sys.executable, "-c", ""] if module == "nursery" else whole(module)
+        return (
+            [sys.executable, "-c", ""] if module == "workers.nursery" else whole(module)
+        )
 
     whole = module_command
     monkeypatch.setattr(starting, "_nursery", None)
@@ -351,7 +353,7 @@ def test_without_a_nursery_workers_are_started_by_themselves(
         process = start_worker(worker_environment(0, 1), sys.__stderr__)
         assert isinstance(process, subprocess.Popen)
         assert end(process) == 0
-    assert commands == ["nursery", "worker", "worker"]
+    assert commands == ["workers.nursery", "workers.worker", "workers.worker"]
 
 
 def test_other_variables_of_an_import_need_another_nursery(

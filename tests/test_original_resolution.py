@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.boundaries import boundary_f, outline, without_void
 from search.datasets import prepare
 from search.datasets.originals import PackedMask, StoredMasks, write_originals
-from search.intervals import point
-from search.original_resolution import original_columns
+from search.scoring.boundaries import boundary_f, outline, without_void
+from search.scoring.intervals import point
+from search.scoring.original_resolution import original_columns
 
 
 def square(edge, low, high):

@@ -8,11 +8,11 @@ import pytest
 from entry_points import install
 
 import hypermodels
+from search.beginning.inputs import chosen_study
 from search.cli import run
 from search.files import read_json
-from search.inputs import chosen_study
-from search.pareto import objective_fields
 from search.paths import StudyPaths, study_paths
+from search.scoring.pareto import objective_fields
 
 PAGE = Path(__file__).parents[1] / "docs" / "own-hypermodel.md"
 OWN = ["--dataset", "shapes", "--hypermodel", "my_network:Patches", "--name", "own"]

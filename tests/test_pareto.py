@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 from search.errors import InputError
-from search.finalists import choose
-from search.pareto import (
+from search.finalizing.finalists import choose
+from search.records import Trial
+from search.scoring.pareto import (
     best_first,
     checked_objectives,
     direction_of,
@@ -15,7 +16,6 @@ from search.pareto import (
     front,
     told_metrics,
 )
-from search.records import Trial
 from search.studies import Study
 
 STUDY = Study(

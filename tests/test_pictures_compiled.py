@@ -12,11 +12,11 @@ from test_training import order
 from hypermodels.augmentation import make_augmentation
 from hypermodels.resident import made_by
 from search.datasets import PreparedDataset, prepare
-from search.limits import latency_of
-from search.streams import stream_of
 from search.studies import Study
-from search.training import network_of
-from search.trial_pictures import predicted
+from search.training.limits import latency_of
+from search.training.loop import network_of
+from search.training.streams import stream_of
+from search.training.trial_pictures import predicted
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="only on JAX; tests/test_jax.py runs it"

@@ -8,17 +8,17 @@ import pytest
 from test_training import STUDY, arrays, ignore, never
 from test_training import order as ordered
 
-from search import beginning
+from search.beginning import preparation
+from search.beginning.study_checks import check_study
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
 from search.orders import Order
 from search.paths import StudyPaths
-from search.predictions import load_best
 from search.records import History
 from search.studies import fingerprint, record_study
-from search.study_checks import check_study
-from search.training import build_model, make_hypermodel
-from search.worker import run_order
+from search.training.loop import build_model, make_hypermodel
+from search.training.predictions import load_best
+from search.workers.worker import run_order
 
 MIXED = replace(STUDY, precision="mixed_bfloat16")
 
@@ -74,13 +74,13 @@ def test_auto_is_decided_by_the_gpus_and_once(
 ) -> None:
     paths = StudyPaths(tmp_path, tmp_path, "tiny")
     auto = replace(STUDY, precision="auto")
-    monkeypatch.setattr(beginning, "have_bfloat16", lambda: True)
-    assert beginning.precision_of(auto, paths) == "mixed_bfloat16"
+    monkeypatch.setattr(preparation, "have_bfloat16", lambda: True)
+    assert preparation.precision_of(auto, paths) == "mixed_bfloat16"
     record_study(paths, STUDY, {}, fingerprint(STUDY, "data", None), "")
-    assert beginning.precision_of(auto, paths) == "float32"
-    monkeypatch.setattr(beginning, "have_bfloat16", lambda: False)
+    assert preparation.precision_of(auto, paths) == "float32"
+    monkeypatch.setattr(preparation, "have_bfloat16", lambda: False)
     elsewhere = StudyPaths(tmp_path / "other", tmp_path, "tiny")
-    assert beginning.precision_of(auto, elsewhere) == "float32"
+    assert preparation.precision_of(auto, elsewhere) == "float32"
     with pytest.raises(InputError, match="precision = 'float32' as recorded"):
         record_study(paths, MIXED, {}, fingerprint(MIXED, "data", None), "")
 

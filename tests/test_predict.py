@@ -15,11 +15,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.descriptions import Description, embed_description, read_description
 from search.errors import InputError
-from search.formats import FORMATS
+from search.exporting.descriptions import (
+    Description,
+    embed_description,
+    read_description,
+)
+from search.exporting.formats import FORMATS
+from search.exporting.predictors import resolve_model
 from search.predict import predict, print_predictions
-from search.predictors import resolve_model
 
 CLASSES = ["red", "green", "blue", "none"]
 MASKS = ["background", "foreground"]

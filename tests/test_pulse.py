@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from search.errors import NotFiniteError, OutOfTimeError
-from search.pulse import STEPS_AHEAD, TrialClock, make_pulse
+from search.training.pulse import STEPS_AHEAD, TrialClock, make_pulse
 
 STEPS = 40
 GOOD = np.ones((STEPS, 2), "float32")

@@ -8,9 +8,9 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("ai_edge_quantizer")
 
-from search.formats import export_with_keras
-from search.inference_models import inference_model
-from search.quantisation import (
+from search.exporting.formats import export_with_keras
+from search.exporting.inference_models import inference_model
+from search.exporting.quantisation import (
     Calibration,
     keras_name,
     outputs,

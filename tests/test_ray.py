@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from local_cluster import LocalCluster, kill_tree, wait_until
 
-from search.checkpoints import read_standing
 from search.cli import run
 from search.cluster.nodes import Node, refuse_lacking, room
+from search.cluster.shared_files import inputs_of, with_absolute_paths
 from search.cluster.worker import NodeReport, software, source_hash
 from search.errors import InputError
 from search.files import read_json
 from search.orders import Order
-from search.shared_files import inputs_of, with_absolute_paths
+from search.training.checkpoints import read_standing
 
 # So many that there is work left for a node that joins late.
 TRIALS = 5

@@ -46,8 +46,8 @@ from search.reporting.statistics import (
     rank_agreements,
     wilson_interval,
 )
+from search.reporting.verification import verify
 from search.studies import Study
-from search.verification import verify
 
 RUNGS = (3, 9, 27)
 FEW = ("residual", "sgd_learning_rate", "learning_rate")

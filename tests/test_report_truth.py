@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from test_report import FEW, failed, make_study, make_trial, read_page, write_study
 
-from search.comparisons import (
+from search.comparing.comparisons import (
     AblationPath,
     Candidate,
     Comparison,
@@ -47,8 +47,8 @@ from search.reporting.search_sections import infeasible_text, trials_section
 from search.reporting.sections import data_section
 from search.reporting.settings import TOLD_ELSEWHERE, budget_text, further_settings
 from search.reporting.trainings import trainings_of
+from search.reporting.verification import verify
 from search.studies import Study
-from search.verification import verify
 from search.wording import duration
 
 BASE: Values = {"depth": 3, "activation": "relu"}

@@ -11,12 +11,12 @@ from test_features import TRANSFER, trained
 from test_training import arrays, ignore, never, order
 
 from hypermodels.resident import gathered
-from search import checkpoints, streams
 from search.datasets import PreparedDataset, prepare
 from search.orders import Outcome
-from search.streams import stream_of
-from search.workbench import WORKBENCH
-from search.worker import run_order
+from search.training import checkpoints, streams
+from search.training.streams import stream_of
+from search.training.workbench import WORKBENCH
+from search.workers.worker import run_order
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="only on JAX; tests/test_jax.py runs it"

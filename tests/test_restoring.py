@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 from test_finalize_in_time import STUDY
 
-from search.checkpoints import BEST
 from search.errors import InputError
-from search.finalists import exported_members, recorded_order
 from search.finalize import finalize
+from search.finalizing.finalists import exported_members, recorded_order
 from search.paths import StudyPaths
-from search.predictions import load_best
 from search.records import Ensemble, Finalist, read_records
 from search.search import search
 from search.studies import open_study
+from search.training.checkpoints import BEST
+from search.training.predictions import load_best
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from search.driving.roster import Roster
 from search.records import Trial
-from search.roster import Roster
 
 
 def asked(number: int, parent: str | None = None) -> Any:

@@ -6,9 +6,9 @@ import pytest
 
 from search.errors import InputError
 from search.files import read_json, write_json
+from search.finalizing.sealing import already_scored, check_seal, ledger, seal
 from search.paths import study_paths
 from search.records import BestSingle, Ensemble, write_ensemble
-from search.sealing import already_scored, check_seal, ledger, seal
 
 CHOICES = {"ensemble": {"weights": {"a": 0.5, "b": 0.5}, "temperature": 1.25}}
 ASKED, OPTIONS = ["a", "b"], {"tta": [], "distill": False}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import app, run
-from search.examples import EXAMPLES
+from search.commands.examples import EXAMPLES
 
 VERBS = [command.callback.__name__ for command in app.registered_commands]
 

@@ -14,18 +14,10 @@ from numpy.typing import NDArray
 from simulation import Killed, SimulatedWorkers
 from test_driver import driver, study
 
-from search.checkpoints import (
-    BEST,
-    LAST,
-    PREVIOUS,
-    Standing,
-    find_checkpoint,
-    save_checkpoint,
-    save_last,
-    standing_in,
-)
+from search.bookkeeping.state import journal_lines
+from search.bookkeeping.trials_file import TrialsFile
 from search.cli import run
-from search.driver import Driver
+from search.driving.driver import Driver
 from search.errors import InputError, StorageError
 from search.files import (
     append_record,
@@ -35,12 +27,20 @@ from search.files import (
     write_text,
 )
 from search.listing import studies
+from search.machine.room import when_there_is_room
 from search.paths import StudyPaths
 from search.records import Trial, read_records, write_records
-from search.room import when_there_is_room
-from search.state import journal_lines
 from search.studies import open_study, record_study
-from search.trials_file import TrialsFile
+from search.training.checkpoints import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Standing,
+    find_checkpoint,
+    save_checkpoint,
+    save_last,
+    standing_in,
+)
 
 
 def truncated(path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_kill_between_any_two_writes_loses_nothing(
     """Every write of the driver is followed by a kill once, the torn line included."""
     of = study(tuner, trials=6 if tuner == "grid" else None, epochs=3)
     whole = driver(tmp_path / "whole", of, SimulatedWorkers()).search()
-    monkeypatch.setattr("search.journal.SMALLEST_JOURNAL", smallest_journal)
+    monkeypatch.setattr("search.bookkeeping.journal.SMALLEST_JOURNAL", smallest_journal)
     workers, lives = SimulatedWorkers(), 0
     while True:
         lives += 1
@@ -189,8 +189,8 @@ def dying_after(patch: pytest.MonkeyPatch, is_last: Callable[[], bool]) -> None:
         if is_last():
             raise Killed
 
-    patch.setattr("search.journal.append_record", append)
-    patch.setattr("search.journal.write_text", write)
+    patch.setattr("search.bookkeeping.journal.append_record", append)
+    patch.setattr("search.bookkeeping.journal.write_text", write)
 
 
 def test_what_is_written_does_not_grow_with_the_trials(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_trials_that_are_put_off_are_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("search.trials_file.time.monotonic", lambda: now)
+    monkeypatch.setattr("search.bookkeeping.trials_file.time.monotonic", lambda: now)
     file, other = TrialsFile(tmp_path / "a.json"), tmp_path / "b.json"
     trials = [Trial("0000", history={"loss": [1.5, None]}, message="zeile\nzwei ü")]
     assert file.is_due()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import streams
-from search.streams import Stream, blocks_of, even_size, stream_of
+from search.training import streams
+from search.training.streams import Stream, blocks_of, even_size, stream_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 4, 3), np.uint8)
 LABELS = np.arange(11, dtype=np.int32)

@@ -5,32 +5,32 @@ from dataclasses import replace
 
 import pytest
 
-from search.budgets import (
+from search.commands.who_trains import parse_size
+from search.driving.budgets import (
     WallTime,
     affordable,
     finalist_seconds,
     mean_overhead,
     reserved_seconds,
 )
-from search.devices import device_share
+from search.driving.pace import Pace
+from search.driving.retention import kept
+from search.driving.roster import Roster
 from search.errors import InputError, StorageError
-from search.failures import raise_where_storage_failed
-from search.memory import memory_share, size_text
+from search.machine.devices import device_share
+from search.machine.memory import memory_share, size_text
 from search.orders import Outcome, Progress
-from search.pace import Pace
 from search.records import Trial
-from search.retention import kept
-from search.roster import Roster
 from search.search import kept_for_finalists
 from search.studies import Study
-from search.supervision import (
+from search.training.failures import raise_where_storage_failed
+from search.workers.supervision import (
     allowed_silence,
     cause_of_end,
     exit_text,
     is_given_up,
     is_worn_out,
 )
-from search.who_trains import parse_size
 
 
 def test_patience_follows_the_longest_step_seen_and_grows_after_a_mistake() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.checkpoints import BEST, LAST, load_variables, read_standing
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
-from search.leases import leased
 from search.orders import Order, Outcome, Progress, from_line, to_line
-from search.predictions import load_best
 from search.studies import Study
-from search.training import build_model, make_hypermodel
-from search.worker import run_order
+from search.training.checkpoints import BEST, LAST, load_variables, read_standing
+from search.training.leases import leased
+from search.training.loop import build_model, make_hypermodel
+from search.training.predictions import load_best
+from search.workers.worker import run_order
 
 # Every part of the state at once: random augmentation and dropout, momentum, moving
 # averages of weights and of normalisation, a schedule over the whole life.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.errors import InputError
-from search.tta import averaged_over_views, check_kinds, views
+from search.training.tta import averaged_over_views, check_kinds, views
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (3, 16, 32, 3), np.uint8)
 

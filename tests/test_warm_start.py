@@ -12,11 +12,11 @@ from test_driver import study as toy_study
 
 from search.errors import InputError
 from search.oracles import check_tellable, make_oracle
+from search.oracles.warm_start import BEST_AGAIN, best_first, warm_start
 from search.paths import StudyPaths, study_paths
 from search.records import State, Trial, Values, write_records
 from search.spaces import default_values
 from search.studies import Study, record_study
-from search.warm_start import BEST_AGAIN, best_first, warm_start
 
 
 def space() -> keras_tuner.HyperParameters:

@@ -12,12 +12,12 @@ from test_training import arrays, ignore, never
 from test_training import order as ordered
 
 from hypermodels.dials import dropout_dials
-from search import training
 from search.datasets import PreparedDataset, prepare
 from search.orders import Order
-from search.stepping import MOST_STEPS, steps_at_a_time
-from search.workbench import KEPT, WORKBENCH, Built, Workbench, key_of
-from search.worker import run_order
+from search.training import loop
+from search.training.stepping import MOST_STEPS, steps_at_a_time
+from search.training.workbench import KEPT, WORKBENCH, Built, Workbench, key_of
+from search.workers.worker import run_order
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def data() -> PreparedDataset:
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Return the ids of the orders whose network was built."""
-    build, seen = training.build_model, []
+    build, seen = loop.build_model, []
 
     def watched(order: Order, *arguments: Any) -> Any:
         seen.append(order.order_id)
         return build(order, *arguments)
 
-    monkeypatch.setattr(training, "build_model", watched)
+    monkeypatch.setattr(loop, "build_model", watched)
     WORKBENCH.clear()
     yield seen
     WORKBENCH.clear()

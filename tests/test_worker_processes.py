@@ -16,7 +16,7 @@ from test_training import VALUES
 from search.datasets import prepare
 from search.orders import Order, Outcome, Progress
 from search.studies import Study
-from search.worker_processes import WorkerProcesses
+from search.workers.worker_processes import WorkerProcesses
 
 
 def workers(tmp_path: Path, said: list[str], patience: float = 0.01) -> WorkerProcesses:

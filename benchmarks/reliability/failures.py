@@ -20,16 +20,16 @@ import searches
 from failing_network import FailingModel, planned_failure
 
 from search.datasets import prepare
-from search.driver import Driver
-from search.live import Quiet
+from search.driving.driver import Driver
 from search.oracles import FACTOR, make_oracle, planned
 from search.oracles.brackets import plan_brackets
 from search.paths import StudyPaths
 from search.records import Trial
 from search.spaces import declare_space, parse_fixed
 from search.studies import Study
-from search.training import make_hypermodel
-from search.worker_processes import WorkerProcesses
+from search.training.loop import make_hypermodel
+from search.watching.live import Quiet
+from search.workers.worker_processes import WorkerProcesses
 
 BRACKETS_OF = "tuner/bracket"
 

@@ -19,17 +19,18 @@ from typing import Any
 import searches
 from light_network import LightModel
 
-from search import streams, training, worker, worker_processes
-from search.backend import load_keras
+from search.beginning.inputs import described, only_driver
 from search.datasets import prepare
-from search.driver import Driver
-from search.inputs import described, only_driver
-from search.live import Quiet
+from search.driving.driver import Driver
+from search.machine.backend import load_keras
 from search.oracles import make_oracle
 from search.paths import study_paths
 from search.spaces import declare_space, parse_fixed
 from search.studies import Study, fingerprint, record_study
-from search.training import make_hypermodel
+from search.training import loop, streams
+from search.training.loop import make_hypermodel
+from search.watching.live import Quiet
+from search.workers import worker, worker_processes
 
 # Set where workers train the network of light_network.py instead of Keras'.
 LIGHT = "VISION_TUNER_LIGHT_NETWORK"
@@ -38,7 +39,7 @@ networks: list[type[LightModel]] = [LightModel]
 
 
 class ForkedWorker:
-    """Stands for `search.starting.start_worker`."""
+    """Stands for `search.workers.starting.start_worker`."""
 
     def __init__(
         self, env: Mapping[str, str], stderr: Any, command: Sequence[str] = ()
@@ -84,7 +85,7 @@ def run_worker(orders: int, answers: int, log: int, env: Mapping[str, str]) -> N
     os.environ.update(env)
     sys.stdin = os.fdopen(0)
     if os.environ.get(LIGHT):
-        training.build_model = lambda order, *unused: networks[-1](order)
+        loop.build_model = lambda order, *unused: networks[-1](order)
         streams.pipeline = lambda stream: stream  # it starts TensorFlow
     try:
         worker.main()

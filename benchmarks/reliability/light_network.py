@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.streams import Stream
+from search.training.streams import Stream
 
 CLASSES = 10
 POOL = 8
@@ -29,7 +29,7 @@ class Array:
 
 
 class LightModel:
-    """What `search.training` takes for a compiled Keras model."""
+    """What `search.training.loop` takes for a compiled Keras model."""
 
     layers: tuple[Any, ...] = ()
     jit_compile = True  # there is nothing to make faster

@@ -16,11 +16,11 @@ import forked
 import psutil
 import searches
 
-from search.checkpoints import BEST, LAST, PREVIOUS
-from search.memory import memory_of
+from search.commands.who_trains import parse_size
+from search.driving.retention import TOP_KEPT, checkpoint_bytes
+from search.machine.memory import memory_of
 from search.paths import study_paths
-from search.retention import TOP_KEPT, checkpoint_bytes
-from search.who_trains import parse_size
+from search.training.checkpoints import BEST, LAST, PREVIOUS
 
 NAME = "memory"
 LIMIT = "2g"

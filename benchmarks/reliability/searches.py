@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from search.checkpoints import damage
 from search.files import read_json, read_sealed
-from search.memory import machine_memory
+from search.machine.memory import machine_memory
+from search.training.checkpoints import damage
 
 RESULTS = Path(__file__).parent / "results"
 

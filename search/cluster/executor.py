@@ -32,12 +32,7 @@ from search.cluster.nodes import (
     room,
     room_on,
 )
-from search.cluster.worker import NodeReport, NodeWorker
-from search.failures import KILLED, with_progress
-from search.leases import leased
-from search.orders import Order, Outcome, Progress, Report, from_line, to_line
-from search.room import NO_ROOM
-from search.shared_files import (
+from search.cluster.shared_files import (
     Sights,
     bytes_in,
     copied_data,
@@ -46,6 +41,11 @@ from search.shared_files import (
     leave_marks,
     with_absolute_paths,
 )
+from search.cluster.worker import NodeReport, NodeWorker
+from search.machine.room import NO_ROOM
+from search.orders import Order, Outcome, Progress, Report, from_line, to_line
+from search.training.failures import KILLED, with_progress
+from search.training.leases import leased
 
 POLL_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 2.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.cluster.connection import RayOptions, connect, first_line, import_ray
+from search.cluster.shared_files import Sights
 from search.cluster.worker import BACKEND, NodeReport, software
 from search.errors import InputError
-from search.shared_files import Sights
 
 SECONDS_TO_CHECK = 120.0
 

@@ -14,15 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from search.devices import CORES
+from search.cluster.shared_files import Sights, unseen
 from search.environment import version
 from search.errors import DamagedFileError
 from search.files import read_json
-from search.memory import machine_memory, memory_share
+from search.machine.devices import CORES
+from search.machine.memory import machine_memory, memory_share
+from search.machine.processes import module_command
 from search.orders import Order, Progress, from_line, to_line
-from search.processes import module_command
-from search.shared_files import Sights, unseen
-from search.worker_processes import WorkerProcesses
+from search.workers.worker_processes import WorkerProcesses
 
 LONGEST_WAIT_SECONDS = 2.0
 # A driver asks every few seconds; one that is gone for good must not leave a training.
@@ -87,7 +87,7 @@ class NodeWorker:
             per_gpu=int(1 / gpus + 1e-6) if gpus else 1,
             say=self._notes.append,
             # One worker an actor: a nursery would be as large, and serve only it.
-            command=module_command("worker"),
+            command=module_command("workers.worker"),
         )
         self._asked = time.monotonic()
         threading.Thread(target=self._end_as_orphan, daemon=True).start()

@@ -30,9 +30,9 @@ from search.datasets.sources import (
 )
 from search.errors import InputError
 from search.files import reserve, sync_folder, write_array, write_json
+from search.machine.room import NO_ROOM
 from search.paths import cache_dir
 from search.records import Task
-from search.room import NO_ROOM
 
 # Raised whenever the same files would give other arrays.
 VERSION = 2

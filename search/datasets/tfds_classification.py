@@ -23,7 +23,7 @@ from search.datasets.sources import Contents, Request, Source
 from search.datasets.splits import cut_with_copies
 from search.errors import InputError
 from search.files import read_json
-from search.processes import module_command, module_environment
+from search.machine.processes import module_command, module_environment
 
 PREFIX = "tfds:"
 NAME = re.compile(r"(\w+)(/[\w.-]+)?(:\d+\.\d+\.\d+)?")

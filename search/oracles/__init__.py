@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hypermodels.own_code import installed, named_class
-from search.backend import load_keras
 from search.errors import InputError, as_input_error
+from search.machine.backend import load_keras
 from search.oracles.asynchronous import HALVING_FACTOR, Plan, plan_halving
 from search.oracles.brackets import (
     FACTOR,
@@ -21,9 +21,9 @@ from search.oracles.brackets import (
     plan_brackets,
 )
 from search.oracles.kept import KeptInMemory
-from search.pareto import direction_of
+from search.oracles.warm_start import WarmStart
+from search.scoring.pareto import direction_of
 from search.studies import Study
-from search.warm_start import WarmStart
 from search.wording import suggestion
 
 if TYPE_CHECKING:

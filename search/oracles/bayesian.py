@@ -4,7 +4,7 @@ from typing import Any
 
 from search.oracles.guided import GuidedOracle
 from search.oracles.surrogate import Known
-from search.pareto import best_first
+from search.scoring.pareto import best_first
 
 
 class BayesianOptimization(GuidedOracle):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from search.asked import knobs_of
+from search.bookkeeping.asked import knobs_of
 from search.oracles.asynchronous import (
     HALVING_FACTOR,
     Plan,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.asked import knobs_of
+from search.bookkeeping.asked import knobs_of
 from search.oracles import brackets as schedule
 from search.oracles.brackets import (
     Bracket,
@@ -21,7 +21,7 @@ from search.oracles.brackets import (
 from search.oracles.ledger import Ledger, Run, Standing
 from search.oracles.memory import RememberingOracle, Values
 from search.oracles.sampling import new_values
-from search.pareto import best_first
+from search.scoring.pareto import best_first
 
 
 class Hyperband(RememberingOracle):

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras_tuner
 
-from search.growth import new_keys
+from search.bookkeeping.growth import new_keys
 from search.oracles.encoding import Encoding, configuration_key
 from search.oracles.ledger import Standing
-from search.pareto import signed
 from search.records import Direction
+from search.scoring.pareto import signed
 
 Values = dict[str, Any]
 # keras-tuner's status -> the schedule's; the driver marks infeasible trials INVALID.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from search.pareto import front, objectives_of
 from search.records import Metrics
 from search.reporting.blocks import (
     Block,
@@ -18,6 +17,7 @@ from search.reporting.final_sections import scores_table, without_network
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import wilson_interval
 from search.reporting.trainings import failed_candidates, trainings_of
+from search.scoring.pareto import front, objectives_of
 from search.wording import counted, duration, shown
 
 

@@ -9,21 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from search.pareto import value_of
+from search.pictures.style import BLUE, INK, LINE, ORANGE, SOFT, VERMILLION
 from search.records import Trial
-from search.reporting.drawing import (
-    BLUE,
-    INK,
-    LINE,
-    ORANGE,
-    SOFT,
-    VERMILLION,
-    hex_colours,
-    short,
-)
+from search.reporting.drawing import hex_colours, short
 from search.reporting.knobs import Knob, knob_height, named_heights
 from search.reporting.records import StudyRecords
 from search.reporting.statistics import best_so_far
+from search.scoring.pareto import value_of
 from search.wording import duration, shown, values_text
 
 GREY = "#9aa2ab"

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-from search.comparison_tables import remarks
-from search.comparisons import AblationPath, Comparison, shared_seeds
+from search.comparing.comparisons import AblationPath, Comparison, shared_seeds
+from search.comparing.tables import remarks
+from search.comparing.variants import label
+from search.pictures.style import BLUE, ORANGE, SOFT, VERMILLION
 from search.reporting.blocks import (
     Block,
     Cell,
@@ -22,9 +24,8 @@ from search.reporting.blocks import (
     time_cell,
     words,
 )
-from search.reporting.drawing import BLUE, ORANGE, SOFT, VERMILLION, short
+from search.reporting.drawing import short
 from search.reporting.records import StudyRecords
-from search.variants import label
 from search.wording import counted
 
 ROW_INCHES = 0.36

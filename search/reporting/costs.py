@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from statistics import stdev, variance
 from typing import Any
 
-from search.comparisons import folder_of
-from search.pareto import value_of
+from search.comparing.comparisons import folder_of
+from search.pictures.style import BLUE, ORANGE
 from search.records import Trial
 from search.reporting.blocks import Block, Panel, Picture, Pictures, Section, Text
 from search.reporting.charts import cost_chart
-from search.reporting.drawing import BLUE, ORANGE, plain_log, widen
+from search.reporting.drawing import plain_log, widen
 from search.reporting.records import HALVING, StudyRecords
+from search.scoring.pareto import value_of
 from search.wording import counted
 
 COSTS = {

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from search.pictures.style import BLUE, ORANGE, SOFT
 from search.reporting.blocks import Panel, Picture
 from search.reporting.charts import confusion_chart
-from search.reporting.drawing import BLUE, ORANGE, SOFT, legend_above, short
+from search.reporting.drawing import legend_above, short
 from search.reporting.records import StudyRecords
 
 MODELS = (("ensemble", BLUE), ("best_single", ORANGE))

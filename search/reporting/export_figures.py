@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from search.pictures.style import BLUE, GREEN, ORANGE
 from search.records import Exported
 from search.reporting.blocks import Panel, Picture
-from search.reporting.drawing import BLUE, GREEN, ORANGE, plain_log, widen
+from search.reporting.drawing import plain_log, widen
 from search.reporting.labels import Box, Point, along, around, placed
 from search.reporting.records import StudyRecords
 

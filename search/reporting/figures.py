@@ -6,20 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.pictures.style import BLUE, LINE, ORANGE, SOFT, VERMILLION
 from search.records import Finalist
 from search.reporting.blocks import Panel, Picture
 from search.reporting.charts import best_so_far_chart, learning_curves_chart
-from search.reporting.drawing import (
-    BLUE,
-    LINE,
-    ORANGE,
-    SOFT,
-    VERMILLION,
-    plain_log,
-    score_scale,
-    short,
-    whole_numbers,
-)
+from search.reporting.drawing import plain_log, score_scale, short, whole_numbers
 from search.reporting.records import FAILED, StudyRecords
 from search.reporting.statistics import (
     RankAgreement,

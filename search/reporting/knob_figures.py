@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from search.pictures.style import BLUE, INK
 from search.records import Trial
 from search.reporting.blocks import Panel, Picture
 from search.reporting.charts import parallel_chart
-from search.reporting.drawing import BLUE, INK, plain_log, score_colours, short
+from search.reporting.drawing import plain_log, score_colours, short
 from search.reporting.figures import add_score_bar, scores_scale
 from search.reporting.knobs import Knob, knob_height, named_heights, varied_knobs
 from search.reporting.records import StudyRecords

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from search.pictures.style import BLUE, ORANGE
 from search.reporting.answer import test_interval
 from search.reporting.blocks import (
     Block,
@@ -21,7 +22,7 @@ from search.reporting.blocks import (
     score_cell,
     words,
 )
-from search.reporting.drawing import BLUE, ORANGE, legend_above, short
+from search.reporting.drawing import legend_above, short
 from search.reporting.final_sections import bounded_cell
 from search.reporting.page import Page
 from search.reporting.records import StudyRecords

@@ -5,15 +5,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.comparisons import (
+from search.comparing.comparisons import (
     AblationPath,
     Comparison,
     read_comparison,
     read_path,
 )
 from search.errors import InputError
+from search.exporting.manifest import current_exports
 from search.files import read_json
-from search.manifest import current_exports
 from search.oracles import planned_rungs
 from search.paths import StudyPaths
 from search.records import (

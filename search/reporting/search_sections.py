@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from search.pareto import COSTS, direction_of, front, value_of
 from search.records import Trial
 from search.reporting.blocks import (
     Block,
@@ -40,6 +39,7 @@ from search.reporting.statistics import (
     knob_importance,
     rank_agreements,
 )
+from search.scoring.pareto import COSTS, direction_of, front, value_of
 from search.wording import counted, values_text
 
 # How the message of an infeasible trial names the limit.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from search.comparisons import AblationPath, folder_of
+from search.comparing.comparisons import AblationPath, folder_of
 from search.records import Values
 from search.reporting.records import StudyRecords
 

@@ -1,0 +1,1 @@
+"""Controlled comparisons: which values, paired differences, the ablation path."""

@@ -1,0 +1,1 @@
+"""Exported files: written, run in their own runtime, described, and read again."""

@@ -1,0 +1,1 @@
+"""From trials to the ensemble: finalists, blending, the seal, and the test set."""

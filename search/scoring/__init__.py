@@ -1,0 +1,1 @@
+"""Metrics from stored predictions, and how sure they are."""

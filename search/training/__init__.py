@@ -1,0 +1,1 @@
+"""How one trial is trained, epoch by epoch, and what it leaves in its folder."""
