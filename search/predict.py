@@ -66,7 +66,7 @@ def predict(
     """Predict image files; write a table as CSV and JSON, for segmentation masks, too.
 
     Args:
-        model_path: .keras, .onnx or .tflite.
+        model_path: a .keras, .onnx or .tflite file, or the folder of a SavedModel.
         inputs: image files, folders (searched whole), glob patterns, and `-` for a list
             of these on standard input, one a line.
         top: most classes listed for an image.

@@ -16,6 +16,7 @@ from search.files import read_json
 from search.init import init
 from search.machine.devices import gpus
 from search.paths import StudyPaths, study_paths
+from search.studies import Study
 from search.training.epoch_order import epoch_order
 
 
@@ -182,6 +183,25 @@ def test_the_written_study_is_what_search_runs(
     assert "as it was begun" in told and "base_filters=16" in told
 
 
+def test_a_study_file_names_its_objectives_as_the_command_line_does(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "study.toml"
+    text = '[study]\ndataset = "shapes"\nhypermodel = "convnet"\nobjective = '
+
+    def study() -> Study:
+        return chosen_study(
+            *(str(file), None, None, None, {}),
+            lambda name: study_paths(name, tmp_path, tmp_path),
+        )
+
+    file.write_text(f'{text}"val_loss"\n')
+    assert (study().objective, study().direction) == ("val_loss", "min")
+    file.write_text(f'{text}["val_accuracy", "latency_ms"]\n')
+    assert (study().objective, study().direction) == ("val_accuracy", "max")
+    assert study().further_objectives == ["latency_ms"]
+
+
 def test_a_study_file_is_found_from_another_folder(
     flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +247,8 @@ def test_another_name_counts_beside_a_study_file(
         ("[study]\nepochs = 2.5\n", "a whole number. Received: 2.5"),
         ("[study]\nepochs = true\n", "a whole number. Received: True"),
         ('[study]\nstart_from = "baselines"\n', "a list of strings"),
+        ("[study]\nobjective = 1\n", "a string or a list of strings"),
+        ('[study]\ndataset = "x"\nhypermodel = "unet"\nobjective = "dice"\n', "val_…"),
     ],
 )
 def test_mistakes_in_a_study_file_are_named(

@@ -252,7 +252,7 @@ def test_the_same_command_twice_reads_the_same_images(segmenter, tmp_path):
     assert predict(segmenter, [tmp_path], output_dir=tmp_path) == first
 
 
-@pytest.fixture(scope="module", params=["onnx", "litert"])
+@pytest.fixture(scope="module", params=["onnx", "litert", "savedmodel"])
 def converted(request, tmp_path_factory):
     """The same two models for another runtime."""
     form = FORMATS[request.param]

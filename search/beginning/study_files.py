@@ -10,20 +10,22 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from search.errors import InputError
 from search.records import Value
+from search.scoring.pareto import objective_fields
 from search.studies import Study
 from search.wording import suggestion
 
 SUFFIX = ".toml"
 # Decided by the others, or by where it runs.
 LEFT_OUT = (
-    *("task", "objective", "direction", "fixed", "data_dir", "budget_seconds"),
-    "trial_timeout_seconds",
+    *("task", "direction", "further_objectives", "fixed", "data_dir"),
+    *("budget_seconds", "trial_timeout_seconds"),
 )
 KEYS = tuple(
     field.name for field in dataclasses.fields(Study) if field.name not in LEFT_OUT
 )
 REQUIRED = ("dataset", "hypermodel")
-TYPES = get_type_hints(Study)
+# One objective, or a list of several, as `--objective` repeated.
+TYPES = get_type_hints(Study) | {"objective": str | list[str]}
 WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -80,6 +82,9 @@ def read_study_file(path: Path) -> dict[str, Any]:
     folder = path.parent / str(settings["dataset"])
     if folder.is_dir():
         settings["dataset"] = str(folder)
+    if "objective" in settings:
+        named = settings.pop("objective")
+        settings |= objective_fields([named] if isinstance(named, str) else named)
     return settings | {"fixed": dict(content.get("fixed", {}))}
 
 
@@ -96,8 +101,10 @@ def is_of(value: Any, kind: Any) -> bool:
 
 def words_of(kind: Any) -> str:
     """Return the type of a field in words."""
-    kinds = [one for one in get_args(kind) or [kind] if one is not NoneType]
-    return "a list of strings" if get_origin(kind) is list else WORDS[kinds[0]]
+    if get_origin(kind) is list:
+        return "a list of strings"
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    return " or ".join(map(words_of, kinds)) or WORDS[kind]
 
 
 def study_file_text(

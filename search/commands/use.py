@@ -58,7 +58,9 @@ def export(
 def predict(
     model: Annotated[
         str,
-        typer.Argument(help="A .keras, .onnx or .tflite file, or an exported study."),
+        typer.Argument(
+            help="A .keras, .onnx or .tflite file, a SavedModel, or an exported study."
+        ),
     ],
     inputs: Annotated[
         list[Path],

@@ -18,12 +18,14 @@ from search.paths import studies_in
 
 Array = NDArray[Any]
 
-# Suffix of a model file -> what runs it, and the package that needs.
+# How a model's path ends -> what runs it, and the package that needs.
 RUNTIMES = {
     ".keras": ("keras", "keras"),
     ".onnx": ("onnx", "onnxruntime"),
     ".tflite": ("litert", "ai_edge_litert"),
+    "_savedmodel": ("savedmodel", "tensorflow"),
 }
+MODELS = "a .keras, .onnx or .tflite file, or the folder of a SavedModel"
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ class Predictor:
 def resolve_model(model: str, results_dir: Path) -> Path:
     """Return the model file a user means: a path, or the name of a study.
 
-    Of a study its ensemble, as .keras, .onnx or .tflite, the first that is there.
+    Of a study its ensemble, in the first of the formats above that is there.
 
     Raises:
         InputError: it is neither, or the study was not exported since its ensemble was
             made.
     """
-    if Path(model).is_file():
+    if ending_of(Path(model)) or Path(model).is_file():
         return Path(model)
     searched = studies_in(results_dir)
     exported = {
@@ -82,7 +84,7 @@ def resolve_model(model: str, results_dir: Path) -> Path:
             f"Run `vision-tuner export {model}` first",
         )
     raise InputError(
-        f"a {', '.join(RUNTIMES)} file or an exported study in {results_dir}/"
+        f"{MODELS}, or an exported study in {results_dir}/"
         f" ({', '.join(exported) or 'none yet'})",
         repr(model),
         "Check the path, or run `vision-tuner export NAME` first",
@@ -107,22 +109,30 @@ def refuse_outdated(model: Path, ensemble: Path) -> None:
 def models_of(results_dir: Path, name: str) -> list[Path]:
     """Return the exported ensemble of a study in every format that can be run."""
     folder = results_dir / name / "export"
-    paths = [folder / f"ensemble{suffix}" for suffix in RUNTIMES]
-    return [path for path in paths if path.is_file()]
+    paths = [folder / f"ensemble{ending}" for ending in RUNTIMES]
+    return [path for path in paths if ending_of(path)]
+
+
+def ending_of(path: Path) -> str | None:
+    """Return the key of `RUNTIMES` for a path, or None where it is no model."""
+    if (path / "saved_model.pb").is_file():
+        return "_savedmodel"
+    return path.suffix if path.suffix in RUNTIMES and path.is_file() else None
 
 
 def check_model_file(path: Path) -> None:
     """Raise InputError where a path cannot be a model, before its runtime starts."""
-    if path.suffix not in RUNTIMES or not path.is_file():
+    ending = ending_of(path)
+    if ending is None:
         raise InputError(
-            f"a model file ({', '.join(RUNTIMES)})",
+            MODELS,
             f"{path}" if path.exists() else f"{path}, which does not exist",
             "Check the path, or pass the name of an exported study",
         )
-    package = RUNTIMES[path.suffix][1]
+    package = RUNTIMES[ending][1]
     if not importlib.util.find_spec(package):
         raise InputError(
-            f"the package that runs {path.suffix} files",
+            f"the package that runs {path.name}",
             f"no {package}",
             f"Install it: pip install {package}",
         )
@@ -146,7 +156,7 @@ def unusable(path: Path, error: Exception) -> InputError:
     """Return the error of a model file that cannot be used."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return InputError(
-        f"a whole {path.suffix} model in {path}",
+        f"a whole model in {path}",
         lines[0].rstrip("."),
         "Export it again",
     )
@@ -158,7 +168,8 @@ def load_predictor(path: Path) -> Predictor:
     Raises:
         InputError: it cannot be loaded, or does not map images to probabilities.
     """
-    if path.suffix == ".keras":
+    ending = ending_of(path)
+    if ending is None or ending == ".keras":
         return load_keras_predictor(path)
     about = described(path)
     if about is None:
@@ -168,7 +179,7 @@ def load_predictor(path: Path) -> Predictor:
             "Use a model of `vision-tuner export`",
         )
     try:
-        return Predictor(RUNNERS[RUNTIMES[path.suffix][0]](str(path)), about)
+        return Predictor(RUNNERS[RUNTIMES[ending][0]](str(path)), about)
     except Exception as error:
         # As above.
         raise unusable(path, error) from error
