@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hypermodels import HYPERMODELS
+from search.exporting.usage import usage
 from search.finalizing.finalists import Member
 from search.records import Ensemble, Exported, Metrics
 from search.studies import Study
@@ -68,7 +69,8 @@ a probability, and the median time of one image on the CPU of the machine that e
 Input: RGB images, resized bilinearly, as float32, 0-255: (images, {shape}). Output:
 {meaning}.
 
-{snippet}`vision_tuner.json` inside each file names the classes, or
+{usage}
+All this for many images, and masks of their own size:
 
     vision-tuner predict {name} IMAGE...
 
@@ -86,13 +88,6 @@ Input: RGB images, resized bilinearly, as float32, 0-255: (images, {shape}). Out
 """
 
 
-SNIPPET = """    import keras
-    model = keras.models.load_model("ensemble.keras")  # needs nothing but Keras
-    probabilities = model.predict(images)
-
-"""
-
-
 def model_card(
     study: Study,
     about: Mapping[str, Any],
@@ -107,7 +102,7 @@ def model_card(
         members: member id -> member, of everything on record.
     """
     sizes = about.get("data", {}).get("sizes", {})
-    shape = about.get("data", {}).get("image_shape", ["height", "width", 3])
+    shape = about["data"]["image_shape"]
     return CARD.format(
         name=study.name,
         task=TASKS[study.task],
@@ -124,7 +119,7 @@ def model_card(
         files="\n".join(file_row(item) for item in exported),
         layers="".join(map(layers_note, exported)),
         shape=", ".join(map(str, shape)),
-        snippet=SNIPPET if any(item.format == "keras" for item in exported) else "",
+        usage=usage(exported, shape, study.task, record.threshold),
         meaning=MEANINGS[study.task].format(
             threshold=record.threshold, single=record.best_single.threshold
         ),
