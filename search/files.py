@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, write_array_header_1_0
 from numpy.typing import DTypeLike, NDArray
 
 from search.errors import DamagedFileError, InputError
@@ -32,8 +32,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             is untouched and no temporary file stays behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the file's own name, which may be as long as a name may be.
     descriptor, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.{os.getpid()}-"
+        dir=path.parent, prefix=f".unfinished.{os.getpid()}-"
     )
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -233,6 +234,25 @@ def file_hash(path: Path) -> str:
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write one array to `path` as .npy, whole."""
     write_with(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_rows(
+    path: Path, count: int, blocks: Iterable[NDArray[Any]], dtype: DTypeLike
+) -> None:
+    """Write an array of `count` rows to `path` as .npy, whole, block after block."""
+
+    def write(file: BinaryIO) -> None:
+        rows = 0
+        for block in blocks:
+            if not rows:
+                shape = (count, *block.shape[1:])
+                about = {"descr": np.dtype(dtype).str, "fortran_order": False}
+                write_array_header_1_0(file, about | {"shape": shape})
+            file.write(np.ascontiguousarray(block, dtype).tobytes())
+            rows += len(block)
+        assert rows == count > 0, f"{rows} of {count} rows"
+
+    write_with(path, write)
 
 
 def reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:

@@ -13,6 +13,7 @@ import pytest
 from search.data import data
 from search.datasets import PreparedDataset, open_prepared, prepare, shapes
 from search.datasets import find_source as find_source_of
+from search.datasets.rows import joined
 from search.datasets.sources import Request
 from search.datasets.splits import cut, limited
 from search.datasets.store import new_array
@@ -129,10 +130,33 @@ def test_limited_training_sets_are_fixed_balanced_and_nested() -> None:
     again, _ = prepared.open_train("classification", 100, seed=1)
     other, _ = prepared.open_train("classification", 100, seed=2)
     larger, _ = prepared.open_train("classification", 250, seed=1)
-    assert (again == images).all()
-    assert (other != images).any()
+    assert np.array_equal(again, images)
+    assert not np.array_equal(other, images)
     inside = {image.tobytes() for image in larger}
     assert all(image.tobytes() in inside for image in images)
+
+
+def test_limited_and_joined_sets_stay_in_their_files() -> None:
+    prepared = classification()
+    stored, masks = prepared.open("train", "segmentation")
+    images, limited_masks = prepared.open_train("segmentation", 50, seed=1)
+    assert images.parts[0].filename == stored.filename
+    rows = images.places
+    assert (images.shape, images.nbytes) == (
+        (50, *stored.shape[1:]),
+        stored[:50].nbytes,
+    )
+    assert np.array_equal(images[7], stored[rows[7]])
+    assert np.array_equal(images[3:9], stored[rows[3:9]])
+    assert np.array_equal(limited_masks[[4, 4, 1]], masks[rows[[4, 4, 1]]])
+
+    both = joined(images, prepared.open("validation", "segmentation")[0])
+    expected = np.concatenate(
+        [stored[rows], prepared.open("validation", "segmentation")[0]]
+    )
+    assert np.array_equal(both, expected)
+    mixed = np.random.default_rng(0).permutation(len(expected))[:60]
+    assert np.array_equal(both[mixed], expected[mixed])
 
 
 def test_a_limit_above_the_set_takes_all_and_below_the_classes_is_refused() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.datasets.originals import StoredMasks
+from search.datasets.rows import Rows
 from search.datasets.sources import SPLITS, TARGETS
 from search.datasets.splits import limited
 from search.errors import InputError, LostDataError
@@ -73,8 +74,8 @@ class PreparedDataset:
             )
         return self._array(split, "images"), self._array(split, TARGETS[task])
 
-    def open_train(self, task: Task, limit: int | None, seed: int) -> Arrays:
-        """Open the training split, or a fixed part of it as arrays in memory.
+    def open_train(self, task: Task, limit: int | None, seed: int) -> tuple[Any, Any]:
+        """Open the training split, or a fixed part of it (images and masks as `Rows`).
 
         Args:
             limit: number of images, drawn with the classes in their shares; more
@@ -88,7 +89,8 @@ class PreparedDataset:
             return images, targets
         labels = targets if targets.ndim == 1 else np.zeros(len(images), np.int32)
         rows = limited(np.asarray(labels), limit, seed)
-        return images[rows], targets[rows]
+        some = targets[rows] if targets.ndim == 1 else Rows((targets,), rows)
+        return Rows((images,), rows), some
 
     def coarse(self, split: str) -> NDArray[np.int32] | None:
         """Open the coarse labels, (n,) int32, or None where there are none."""

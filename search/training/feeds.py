@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from search.datasets import PreparedDataset
+from search.datasets.rows import joined
 from search.orders import Order
 from search.studies import Study
 from search.training.feature_store import Arrays as FoundArrays
@@ -125,8 +126,10 @@ def training_images(order: Order, study: Study, data: PreparedDataset) -> Images
         name = (*name, hash_of_targets(targets))
     if order.use_validation:
         more = data.open("validation", study.task)
-        images = np.concatenate([images, more[0]])
-        targets = np.concatenate([targets, more[1]])
+        images = joined(images, more[0])
+        targets = joined(targets, more[1])
+        if targets.ndim == 1:  # labels, which are looked at as a whole
+            targets = np.asarray(targets)
         name = (*name, data.hashes["validation"])
     return Images(images, targets, name)
 

@@ -1,20 +1,23 @@
 """What a trained order says of a split: its best weights, run on all images."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hypermodels import HYPERMODELS
 from search.datasets import open_prepared
 from search.errors import InputError
-from search.files import write_array
+from search.files import write_rows
 from search.orders import Order, Outcome
 from search.studies import Study
 from search.training.checkpoints import BEST, damage, load_variables
 from search.training.loop import build_model, make_hypermodel
-from search.training.streams import compiles_by_shape, even_size
+from search.training.pulse import Pulse, silent
+from search.training.streams import compiles_by_shape, even_size, read
 from search.training.tta import averaged_over_views
 
 BATCH_SIZE = 64
@@ -46,11 +49,14 @@ def load_best(order: Order) -> Any:
     return model
 
 
-def predict_split(order: Order) -> Outcome:
+def predict_split(order: Order, pulse: Pulse = silent) -> Outcome:
     """Write the probabilities of `order.split` to its file (float32 or float16).
 
     Classification: (images, classes). Segmentation: (images, height, width), stored
     as float16, whose error of 5e-4 is far below what a threshold can see.
+
+    Args:
+        pulse: called after each batch: a whole split may take an hour.
     """
     study = Study(**order.study)
     path = prediction_path(order)
@@ -64,15 +70,18 @@ def predict_split(order: Order) -> Outcome:
         size = BATCH_SIZE
         if compiles_by_shape(model):
             size = even_size(len(images), size)
-        probabilities = averaged_over_views(
-            lambda seen: np.asarray(model.predict(seen, batch_size=size, verbose=0)),
-            images,
-            order.tta,
-            study.task,
-        )
-        if study.task == "segmentation":
-            probabilities = probabilities[..., 0].astype(np.float16)
-        write_array(path, probabilities)
+
+        def batches() -> Iterator[NDArray[Any]]:
+            for start in range(0, len(images), size):
+                pulse("predicting")
+                seen = read(images, np.arange(start, min(start + size, len(images))))
+                mean = averaged_over_views(
+                    model.predict_on_batch, seen, order.tta, study.task
+                )
+                yield mean[..., 0] if study.task == "segmentation" else mean
+
+        dtype = np.float16 if study.task == "segmentation" else np.float32
+        write_rows(path, len(images), batches(), dtype)
     return Outcome(order.order_id, state="COMPLETED")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.rows import parts_of
 from search.training.accumulation import part_slices
 
 Inputs = NDArray[Any] | tuple[NDArray[Any], ...]
@@ -138,8 +139,9 @@ def compiles_by_shape(model: Any) -> bool:
 def read(array: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     """Return a copy of rows, floating-point numbers as float32."""
     taken = np.asarray(array[rows])
-    if array.nbytes > MAPPED_BYTES:
-        let_go(array)
+    for part in parts_of(array):
+        if part.nbytes > MAPPED_BYTES:
+            let_go(part)
     return single(taken)
 
 
@@ -240,9 +242,13 @@ def resident_batches(stream: Stream) -> Callable[[int], Any]:
 
     from hypermodels.resident import Rows
 
-    arrays = jax.device_put(jax.tree.map(single, (stream.inputs, stream.targets)))
+    def whole(array: Any) -> NDArray[Any]:
+        return single(np.asarray(array))
+
+    arrays = jax.device_put(jax.tree.map(whole, (stream.inputs, stream.targets)))
     for array in stream.arrays():
-        let_go(array)
+        for part in parts_of(array):
+            let_go(part)
 
     def batch(step: int) -> Rows:
         rows = stream.rows_of(stream.slices[step : step + 1])

@@ -77,7 +77,11 @@ def moved(images: Array, down: int, right: int) -> Array:
 def averaged_over_views(
     predict: Callable[[Array], Array], images: Array, kinds: Sequence[str], task: Task
 ) -> Array:
-    """Return the mean probabilities over the views as float32."""
+    """Return the mean probabilities over the views as float32.
+
+    Args:
+        predict: takes and returns an array of as many rows as `images`.
+    """
     total: Array | None = None
     seen = views(kinds, *images.shape[1:3])
     for view in seen:

@@ -59,8 +59,7 @@ def carry_out(
             return train(order, report, is_stopped, pulse, later)
         if order.job == "measure":
             return measure(order, report, is_stopped, pulse)
-        pulse("predicting")
-        return predict_split(order)
+        return predict_split(order, pulse)
     except Exception as error:
         return failed_outcome(order, error)
 
