@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from simulation import Killed, SimulatedWorkers
 
+from search.beginning.study_record import record_study
 from search.driving.budgets import WallTime
 from search.driving.driver import Driver, RepeatedBugError
 from search.driving.roster import Roster
@@ -18,7 +19,7 @@ from search.oracles import halving_plan, make_oracle, planned
 from search.orders import Order, Outcome
 from search.paths import StudyPaths
 from search.records import State, Trial, ranked, read_records
-from search.studies import Study, record_study
+from search.studies import Study
 from search.watching.live import Quiet
 
 

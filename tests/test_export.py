@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from hypermodels.augmented_model import AugmentedModel
+from search.beginning.study_record import record_study
 from search.errors import InputError, StorageError
 from search.exporting import artefacts
 from search.exporting.artefacts import ExportError, Source, write_exports
@@ -48,7 +49,7 @@ from search.records import (
     write_records,
 )
 from search.scoring import calibration
-from search.studies import Study, record_study
+from search.studies import Study
 
 # The package gives the function of this name.
 export = importlib.import_module("search.export")

@@ -14,11 +14,12 @@ from search.beginning.inputs import (
 )
 from search.beginning.preparation import begin
 from search.beginning.study_checks import check_study
+from search.beginning.study_record import fingerprint, record_study
 from search.datasets import prepare
 from search.errors import InputError
 from search.paths import StudyPaths, name_from, study_paths
 from search.spaces import can_be_active, declare_space, parse_fixed, range_of
-from search.studies import Study, fingerprint, read_study, ready_made, record_study
+from search.studies import Study, read_study, ready_made
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,22 @@ def test_a_study_keeps_the_command_that_began_it(tmp_path: Path) -> None:
     recorded = read_study(paths)
     assert recorded["command"] == begun
     assert recorded["later_commands"] == [longer]
+
+
+def test_a_study_keeps_what_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = ready_made("shapes-convnet")
+    paths = study_paths(study.name, tmp_path / "results", tmp_path / "logs")
+    for commit in ("aaa", "aaa", "bbb", "aaa", "bbb"):
+        monkeypatch.setattr(
+            "search.beginning.study_record.environment",
+            lambda commit=commit: {"commit": commit},
+        )
+        record_study(paths, study, {}, "mark", "vision-tuner search shapes-convnet")
+    recorded = read_study(paths)
+    assert recorded["environment"] == {"commit": "aaa"}
+    assert recorded["later_environments"] == [{"commit": "bbb"}]
 
 
 def test_another_name_is_another_study_and_keeps_its_network(tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from search.beginning.leaks import (
     refuse_copies,
     thumbnails,
 )
+from search.beginning.study_record import record_study
 from search.cli import run
 from search.datasets import prepare
 from search.errors import InputError
 from search.paths import study_paths
 from search.records import Trial, write_records
-from search.studies import Study, record_study
+from search.studies import Study
 
 
 def save_images(folder, per_split=6, edge=24):

@@ -10,12 +10,12 @@ from test_training import order as ordered
 
 from search.beginning import preparation
 from search.beginning.study_checks import check_study
+from search.beginning.study_record import fingerprint, record_study
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
 from search.orders import Order
 from search.paths import StudyPaths
 from search.records import History
-from search.studies import fingerprint, record_study
 from search.training.loop import build_model, make_hypermodel
 from search.training.predictions import load_best
 from search.workers.worker import run_order

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from simulation import Killed, SimulatedWorkers
 from test_driver import driver, study
 
+from search.beginning.study_record import record_study
 from search.bookkeeping.state import journal_lines
 from search.bookkeeping.trials_file import TrialsFile
 from search.cli import run
@@ -30,7 +31,7 @@ from search.listing import studies
 from search.machine.room import when_there_is_room
 from search.paths import StudyPaths
 from search.records import Trial, read_records, write_records
-from search.studies import open_study, record_study
+from search.studies import open_study
 from search.training.checkpoints import (
     BEST,
     LAST,

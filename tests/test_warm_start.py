@@ -10,13 +10,14 @@ from simulation import SimulatedWorkers
 from test_driver import driver
 from test_driver import study as toy_study
 
+from search.beginning.study_record import record_study
 from search.errors import InputError
 from search.oracles import check_tellable, make_oracle
 from search.oracles.warm_start import BEST_AGAIN, best_first, warm_start
 from search.paths import StudyPaths, study_paths
 from search.records import State, Trial, Values, write_records
 from search.spaces import default_values
-from search.studies import Study, record_study
+from search.studies import Study
 
 
 def space() -> keras_tuner.HyperParameters:

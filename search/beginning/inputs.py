@@ -16,6 +16,7 @@ import filelock
 import hypermodels
 from search.beginning.study_checks import check_hypermodel
 from search.beginning.study_files import SUFFIX, read_study_file
+from search.beginning.study_record import changed_setting
 from search.datasets import PreparedDataset, prepare
 from search.errors import InputError
 from search.files import check_writable, file_hash, write_text
@@ -27,7 +28,6 @@ from search.records import Direction, Task
 from search.studies import (
     READY_MADE,
     Study,
-    changed_setting,
     is_recorded,
     open_study,
     read_study,

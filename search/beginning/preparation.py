@@ -16,6 +16,12 @@ from search.beginning.inputs import (
 )
 from search.beginning.leaks import refuse_copies
 from search.beginning.study_checks import check_study, refuse_what_does_nothing
+from search.beginning.study_record import (
+    as_compared,
+    fingerprint,
+    record_study,
+    refuse_changes,
+)
 from search.datasets import PreparedDataset, check_foreground
 from search.datasets.splits import limited
 from search.environment import COMMAND
@@ -26,15 +32,7 @@ from search.paths import StudyPaths
 from search.records import Values
 from search.scoring.pareto import COSTS, objectives_of
 from search.spaces import declare_space, default_values
-from search.studies import (
-    Study,
-    as_compared,
-    fingerprint,
-    is_recorded,
-    open_study,
-    record_study,
-    refuse_changes,
-)
+from search.studies import Study, is_recorded, open_study
 from search.training.loop import make_hypermodel
 from search.wording import suggestion
 

@@ -243,7 +243,6 @@ def objective_cell(name: str, value: float | None) -> Cell:
 def reproduce_section(records: StudyRecords) -> Section:
     """Return the commands, the commit and the versions."""
     about, name = records.about, records.study.name
-    environment = about.get("environment", {})
     lines = [str(about.get("command", "")), *about.get("later_commands", [])]
     if records.looks and records.looks[-1]["asked"]:
         look = records.looks[-1]
@@ -257,13 +256,14 @@ def reproduce_section(records: StudyRecords) -> Section:
         formats = ",".join(dict.fromkeys(item.format for item in records.exports))
         lines.append(f"vision-tuner export {name} --format {formats}")
     lines.append(f"vision-tuner report {name}")
-    packages = environment.get("packages", {})
+    later = about.get("later_environments", [])
     facts = Facts(
         [
-            ("Commit", str(environment.get("commit") or "not recorded")),
-            ("Python", str(environment.get("python", "not recorded"))),
-            ("Machine", machine_of(environment)),
-            ("Packages", ", ".join(f"{k} {v}" for k, v in packages.items())),
+            *environment_facts(about.get("environment", {})),
+            *(
+                ("Run again with", "; ".join(" ".join(f) for f in environment_facts(e)))
+                for e in later
+            ),
             ("Study fingerprint", str(about.get("fingerprint", ""))[:16]),
             (
                 "Data fingerprint",
@@ -278,6 +278,17 @@ def reproduce_section(records: StudyRecords) -> Section:
     return Section(
         "reproduce", "How to reproduce", [Code(lines), facts, Text(text, "note")]
     )
+
+
+def environment_facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a study was run with, as far as it is on record."""
+    packages = environment.get("packages", {})
+    return [
+        ("Commit", str(environment.get("commit") or "not recorded")),
+        ("Python", str(environment.get("python", "not recorded"))),
+        ("Machine", machine_of(environment)),
+        ("Packages", ", ".join(f"{k} {v}" for k, v in packages.items())),
+    ]
 
 
 def flag(option: str, value: Any) -> str:
