@@ -17,6 +17,7 @@ import h5py  # type: ignore[import-untyped]
 import keras
 
 from hypermodels.blocks import MOMENTUM
+from hypermodels.errors import WeightsError
 
 Shape = tuple[int, ...]
 STAGES = 5
@@ -167,7 +168,7 @@ def build_backbone(
         the model from the inputs of `x` on, and its unfrozen layers.
 
     Raises:
-        ValueError: the file does not fit.
+        WeightsError: the file does not fit.
     """
     backbone = BACKBONES[name]
     # Only the network with a width multiplier takes one, whatever was fixed by hand.
@@ -193,7 +194,7 @@ def build_backbone(
             raise
         if weights in ("none", "imagenet"):
             raise
-        raise ValueError(
+        raise WeightsError(
             f"Expected weights of {backbone.application} without its top. "
             f"Received: {weights} ({error})."
         ) from error
@@ -226,7 +227,7 @@ def fitting(weights: str) -> dict[str, dict[str, Any]]:
     `imagenet` and `none` fit all; a file is recognised by the shapes of its kernels.
 
     Raises:
-        ValueError: a file that fits none.
+        WeightsError: a file that fits none.
     """
     if weights in ("imagenet", "none"):
         return {name: {} for name in BACKBONES}
@@ -238,7 +239,7 @@ def fitting(weights: str) -> dict[str, dict[str, Any]]:
         if shape in shapes
     }
     if not found:
-        raise ValueError(
+        raise WeightsError(
             f"Expected a weights file of one of {sorted(BACKBONES)}, without its top. "
             f"Received: {weights}, with {len(shapes)} other shapes."
         )
@@ -249,7 +250,7 @@ def shapes_in(path: Path) -> set[Shape]:
     """Return the shapes of all arrays in an HDF5 file.
 
     Raises:
-        ValueError: the file is not HDF5.
+        WeightsError: the file is not HDF5.
     """
     shapes: set[Shape] = set()
 
@@ -261,7 +262,7 @@ def shapes_in(path: Path) -> set[Shape]:
         with h5py.File(path) as file:
             file.visititems(collect)
     except OSError as error:
-        raise ValueError(
+        raise WeightsError(
             f"Expected weights in an HDF5 file (.h5). Received: {path} ({error})."
         ) from error
     return shapes

@@ -12,6 +12,7 @@ import numpy as np
 from hypermodels import losses, metrics, optimizers
 from hypermodels.augmentation import make_augmentation
 from hypermodels.augmented_model import AugmentedModel, EpochRules
+from hypermodels.errors import WeightsError
 from hypermodels.optimizers import Values
 
 
@@ -235,7 +236,7 @@ def at_least(smallest: int, value: int, name: str) -> int:
 
 def checked_weights(weights: str) -> str:
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise ValueError(
+        raise WeightsError(
             "Expected weights 'imagenet', 'none' or the path of a file. "
             f"Received: {weights!r}, where there is no file."
         )

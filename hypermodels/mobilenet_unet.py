@@ -19,6 +19,7 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, backbones, blocks, losses, optimizers
+from hypermodels.errors import ImageSizeError
 from hypermodels.image_hypermodel import ImageHyperModel, Network
 from hypermodels.optimizers import Values
 from hypermodels.unet import draw_upsampling
@@ -63,7 +64,7 @@ class MobileNetUNet(ImageHyperModel):
         """Return the backbones whose stride divides the image and that have weights.
 
         Raises:
-            ValueError: there is none.
+            ImageSizeError: there is none.
         """
         strides = {
             name: backbones.BACKBONES[name].stride
@@ -77,7 +78,7 @@ class MobileNetUNet(ImageHyperModel):
         if not encoders:
             edge = max(32, 32 * round(max(self.working_shape) / 32))
             shape_text = " x ".join(map(str, self.working_shape))
-            raise ValueError(
+            raise ImageSizeError(
                 f"Expected images whose edges {min(strides.values())} divides, from 32 "
                 f"pixels on, {edge} for one. Received: {shape_text}."
             )

@@ -17,6 +17,7 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, blocks, losses, optimizers
+from hypermodels.errors import ImageSizeError
 from hypermodels.image_hypermodel import ImageHyperModel, Network
 from hypermodels.optimizers import Values
 
@@ -85,7 +86,7 @@ class UNet(ImageHyperModel):
         if depth < 2:
             edge = max(16, 16 * round(max(self.working_shape) / 16))
             shape_text = " x ".join(map(str, self.working_shape))
-            raise ValueError(
+            raise ImageSizeError(
                 "Expected images whose edges can be halved twice, to 4 pixels or more, "
                 f"{edge} for one. Received: {shape_text}."
             )

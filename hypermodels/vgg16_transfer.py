@@ -20,6 +20,7 @@ import keras
 import keras_tuner as kt
 
 from hypermodels import augmentation, backbones, blocks, optimizers
+from hypermodels.errors import ImageSizeError
 from hypermodels.image_hypermodel import ImageHyperModel, Network
 from hypermodels.optimizers import Values
 
@@ -63,6 +64,14 @@ class VGG16Transfer(ImageHyperModel):
             "warmup_fraction": 0.05,
         },
     }
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.input_size and self.input_size < INPUT_SIZES[0]:
+            raise ImageSizeError(
+                f"Expected images whose edges have {INPUT_SIZES[0]} pixels or more, as"
+                f" backbones halve them five times. Received: {self.input_size}."
+            )
 
     def draw(self, hp: kt.HyperParameters) -> None:
         # === Network ===

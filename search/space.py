@@ -32,7 +32,7 @@ def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, A
     data = prepared_data(study, data_dir, say)
     say("Timing an epoch of the default network")
     load_keras()
-    with suited(study):
+    with suited():
         hypermodel = make_hypermodel(study, data, study.epochs)
         declared = declare_space(hypermodel, study.fixed)
     trials, epochs = planned(study) or (None, None)

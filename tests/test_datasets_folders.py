@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.cli import run
 from search.datasets import PreparedDataset, check_foreground, prepare
 from search.errors import InputError
 
@@ -347,3 +348,24 @@ def test_misnamed_images_and_masks_are_no_two_classes(
         (cells / f"{after}-").rename(cells / after)
     with pytest.raises(InputError, match=r"folders images and masks in .*Rename"):
         prepare(str(cells), task=None)
+
+
+@pytest.mark.parametrize(
+    ("hypermodel", "edge"),
+    [("vgg16_transfer", 16), ("unet", 10), ("mobilenet_unet", 24)],
+)
+def test_images_too_small_for_a_network_are_told_in_one_line(
+    hypermodel: str,
+    edge: int,
+    pets: Path,
+    cells: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = pets if hypermodel == "vgg16_transfer" else cells
+    words = ["search", "--dataset", str(folder), "--hypermodel", hypermodel]
+    words += ["--weights", "none", "--image-size", str(edge), "--dry-run"]
+    words += ["--results-dir", str(tmp_path / "r"), "--logs-dir", str(tmp_path / "l")]
+    assert run(words) == 2
+    *_, error = capsys.readouterr().err.strip().splitlines()
+    assert f"Received: {edge}" in error and "Choose another --image-size" in error

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hypermodels.errors import ImageSizeError, WeightsError
 from search.beginning.inputs import (
     code_hashes,
     described,
@@ -92,7 +93,7 @@ def begin(
         meanwhile()
     load_keras()
     have_gpus = bool(gpus()) if have_gpus is None else have_gpus
-    with suited(study):
+    with suited():
         hypermodel = make_hypermodel(study, data, study.epochs)
         check_objectives(study, hypermodel)
         space = declare_space(hypermodel, study.fixed)
@@ -121,22 +122,18 @@ def check_limit(study: Study, data: PreparedDataset) -> None:
 
 
 @contextmanager
-def suited(study: Study) -> Iterator[None]:
+def suited() -> Iterator[None]:
     """Raise InputError where weights or the size of the images suit no network.
 
     So are weights that cannot be fetched.
     """
     try:
         yield
-    except (ConnectionError, ValueError) as error:
-        told = str(error)
-        if isinstance(error, ConnectionError) or study.weights in told:
-            remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
-        elif told.startswith("Expected images whose edges"):
-            remedy = "Choose another --image-size"
-        else:
-            raise
+    except (ConnectionError, WeightsError) as error:
+        remedy = "Pass --weights FILE, an .h5 without its top, or --weights none"
         raise as_input_error(error, remedy) from error
+    except ImageSizeError as error:
+        raise as_input_error(error, "Choose another --image-size") from error
 
 
 def check_objectives(study: Study, hypermodel: Any) -> None:
