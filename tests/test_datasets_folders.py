@@ -369,3 +369,27 @@ def test_images_too_small_for_a_network_are_told_in_one_line(
     assert run(words) == 2
     *_, error = capsys.readouterr().err.strip().splitlines()
     assert f"Received: {edge}" in error and "Choose another --image-size" in error
+
+
+def test_one_mask_of_ones_does_not_make_255_void_in_all(cells: Path) -> None:
+    add_pair(cells, "other", masks_with([0, 1]))
+    with pytest.raises(InputError, match=r"agree on what 255 means.*other\.png"):
+        prepare(str(cells), task="segmentation", image_size=16)
+
+
+def test_void_without_an_object_is_void_where_others_have_both(cells: Path) -> None:
+    for number in range(12):
+        add_pair(cells, f"classes{number}", masks_with([0] * 8 + [3] * 8 + [255] * 8))
+    prepared = prepare(str(cells), task="segmentation", image_size=16)
+    assert {0, 1, 255} == set(np.unique(opened(prepared, "train")[1]).tolist())
+
+
+def test_images_as_good_as_black_are_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "dark" / name).mkdir(parents=True)
+        for number in range(5):
+            values = rng.integers(0, 4096, (9, 9)).astype(np.uint16)
+            Image.fromarray(values).save(tmp_path / "dark" / name / f"{number}.png")
+    with pytest.raises(InputError, match="multiply by 16"):
+        prepare(str(tmp_path / "dark"), task="classification", image_size=16)

@@ -133,3 +133,26 @@ def test_resizing_averages_images_and_keeps_mask_values() -> None:
     mask = np.array([[0, 255], [1, 0]], np.uint8)
     assert set(np.unique(resize_mask(mask, 7, 5))) == {0, 1, 255}
     assert resize_mask(mask, 7, 5).shape == (7, 5)
+
+
+def test_sixteen_bits_are_read_alike_whatever_one_image_holds(tmp_path: Path) -> None:
+    for dtype in (np.uint16, np.int32):
+        for top in (200, 4095, 65535):
+            values = np.array([[0, top]], dtype)
+            path = saved(
+                tmp_path / f"{dtype.__name__}-{top}.tif", Image.fromarray(values)
+            )
+            assert read_image(path)[0, 1].tolist() == [round(top / 257)] * 3
+
+
+@pytest.mark.parametrize(
+    "values", [[[0, -1]], [[0, 0.5]], [[0, float("nan")]]], ids=["minus", "half", "nan"]
+)
+def test_masks_of_other_numbers_are_refused(
+    values: list[list[float]], tmp_path: Path
+) -> None:
+    is_whole = all(isinstance(value, int) for value in values[0])
+    array = np.array(values, np.int32 if is_whole else np.float32)
+    path = saved(tmp_path / "a.tif", Image.fromarray(array))
+    with pytest.raises(InputError, match=r"whole numbers.*a\.tif"):
+        read_mask(path)

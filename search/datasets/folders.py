@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_EDGES = {"classification": 64, "segmentation": 128}
 CUT_FRACTION = 0.15
 # Raised where the same files are cut or read in another way: they are prepared again.
-RULES = 2
+RULES = 3
 
 
 def find_folder(request: Request) -> Source:
@@ -160,8 +160,8 @@ def translate_masks(
         (256,) stored value -> mask value.
 
     Raises:
-        InputError: there is no foreground in any mask, or soft edges would make it
-            void.
+        InputError: there is no foreground in any mask, or greys or other masks would
+            make it void.
     """
     from search.datasets.pools import translate
 
@@ -169,6 +169,7 @@ def translate_masks(
     found = {int(value) for value in np.flatnonzero(pool.values.any(axis=0))}
     say(meaning_of(found))
     refuse_soft_edges(pool.values, files)
+    refuse_two_meanings(pool.values, files)
     table = table_of(found)
     if not any(table[value] == FOREGROUND for value in found):
         raise InputError(
@@ -201,4 +202,26 @@ def refuse_soft_edges(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> 
             " in every mask",
             "Threshold the masks to 0 and 255, or save class indices: 0 background,"
             " small numbers foreground",
+        )
+
+
+def refuse_two_meanings(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> None:
+    """Raise InputError where 255 is foreground in most masks, by the look of them.
+
+    It is void in all as soon as one holds another number; but then it is seen beside
+    others more often than alone.
+
+    Args:
+        values: (n, 256) which values each mask holds.
+    """
+    others = values[:, 1:255].any(axis=1)
+    beside, alone = values[:, 255] & others, values[:, 255] & ~others
+    if others.any() and alone.sum() > beside.sum():
+        first, odd = files[int(np.argmax(alone))], files[int(np.argmax(others))]
+        raise InputError(
+            "masks that agree on what 255 means",
+            f"0 and 255 in {counted(int(alone.sum()), 'mask')} ({first.mask_path}),"
+            f" other numbers in {counted(int(others.sum()), 'mask')} ({odd.mask_path}),"
+            " which make 255 void in all",
+            "Write foreground as 255 in all of them, or as 1 in all",
         )

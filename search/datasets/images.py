@@ -42,7 +42,8 @@ def read_mask(path: Path) -> Pixels:
         (height, width) uint8; values of 16-bit masks above 255 become 1.
 
     Raises:
-        InputError: the file is absent, damaged or a colour picture.
+        InputError: the file is absent, damaged or a colour picture, or holds numbers
+            that are negative or no whole ones.
     """
     try:
         with Image.open(path) as image:
@@ -53,7 +54,14 @@ def read_mask(path: Path) -> Pixels:
         values = single_channel(values, path)
     if values.dtype in (np.bool_, np.uint8):
         return values.astype(np.uint8)
-    return np.where((values > 255) | (values < 0), 1, values).astype(np.uint8)
+    odd = values[~((values >= 0) & (values == np.floor(values)))]
+    if odd.size:
+        raise InputError(
+            "a mask of whole numbers from 0 on",
+            f"{odd.flat[0]} in {path}",
+            "Save it as 8 bits: 0 background, 255 void, other numbers foreground",
+        )
+    return np.where(values > 255, 1, values).astype(np.uint8)
 
 
 def resize_image(image: Pixels, height: int, width: int) -> Pixels:
@@ -93,15 +101,15 @@ def rgb(image: Image.Image) -> Pixels:
 def eight_bits(values: NDArray[Any]) -> Pixels:
     """Bring numbers of any type to 0–255.
 
-    Floats up to 1 count as fractions, whole numbers above 255 as 16 bits.
+    Floats up to 1 count as fractions; whole numbers of more than 8 bits as 16, whatever
+    this image holds of them, so that all images of a series are made alike.
     """
     if values.dtype == np.uint8:
         return values
-    top = values.max(initial=0)
     if values.dtype.kind == "f":
-        factor = 255.0 if top <= 1 else 1.0
+        factor = 255.0 if values.max(initial=0) <= 1 else 1.0
     else:
-        factor = 1 / 257 if values.dtype.itemsize == 2 or top > 255 else 1.0
+        factor = 1 / 257
     scaled = np.nan_to_num(values * factor)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 

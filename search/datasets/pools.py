@@ -17,6 +17,8 @@ from search.datasets.store import CHUNK, new_array
 from search.errors import InputError
 from search.wording import counted
 
+# Of 255: all that 12 of 16 bits come to.
+DARK = 16
 SECONDS_BETWEEN_LINES = 5
 
 
@@ -56,6 +58,7 @@ def read_pool(
     masks = new_array(folder / "masks.npy", shape, np.uint8) if has_masks else None
     values = np.zeros((len(files), 256), bool)
     originals: list[PackedMask | None] = [None] * len(files)
+    brightest = np.zeros(len(files), np.uint8)
 
     def read(row: int) -> None:
         image = read_image(files[row].path)
@@ -66,6 +69,7 @@ def read_pool(
             values[row][mask] = True
             masks[row] = resize_mask(mask, edge, edge)
             originals[row] = PackedMask.of(mask)
+        brightest[row] = image.max()
         images[row] = resize_image(image, edge, edge)
 
     errors = run_all(read, len(files), request.skip_unreadable, request.say)
@@ -77,7 +81,21 @@ def read_pool(
         request.say(f"Left out {counted(len(skipped), 'file')}: cannot be read")
     is_read = np.ones(len(files), bool)
     is_read[list(errors)] = False
+    refuse_black(brightest[is_read])
     return Pool(images, masks, values, is_read, skipped, originals)
+
+
+def refuse_black(brightest: NDArray[np.uint8]) -> None:
+    """Raise InputError where all images are as good as black, (n,) 0–255.
+
+    So are 16-bit images of which 8 or 12 bits are used.
+    """
+    if len(brightest) and brightest.max() <= DARK:
+        raise InputError(
+            "images that use the range of their numbers, 0–255 or 0–65535",
+            f"a brightest pixel of {brightest.max()} in 255 among all images",
+            "Stretch them: of 16-bit images with 12 bits, multiply by 16",
+        )
 
 
 def run_all(
