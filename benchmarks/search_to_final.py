@@ -69,7 +69,7 @@ def retrain(
         )
     executor = make_executor(Workers(workers), paths.worker_logs)
     try:
-        return run_all(orders, executor, lambda progress: None)
+        return run_all(orders, executor, lambda progress: None, print)
     finally:
         executor.close()
 

@@ -78,7 +78,7 @@ class Trainings:
         orders = {run.run_id: self.order(run, epochs) for run in runs}
         self.names = {order.order_id: key for key, order in orders.items()}
         unlike = list({order.order_id: order for order in orders.values()}.values())
-        outcomes = run_all(unlike, self.executor, self.say)
+        outcomes = run_all(unlike, self.executor, self.say, plainly(self.console))
         ended = []
         for run in runs:
             outcome = outcomes[orders[run.run_id].order_id]
@@ -125,7 +125,12 @@ class Trainings:
             for run in runs
             if run.state == "COMPLETED"
         }
-        outcomes = run_all(list(orders.values()), self.executor, lambda progress: None)
+        outcomes = run_all(
+            list(orders.values()),
+            self.executor,
+            lambda progress: None,
+            plainly(self.console),
+        )
         for outcome in outcomes.values():
             raise_where_storage_failed(outcome)
         files = {k: Path(o.folder) / "validation.npy" for k, o in orders.items()}
@@ -233,6 +238,8 @@ def vary_knob(
         f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
         + trainings.foretold(len(runs) * study.epochs)
     )
+    # Found before hours of training: a damaged record of before is told now.
+    file = file_of(trainings.paths, knob, base, labels, seeds)
     runs = trainings.run(runs, study.epochs)
     objective, direction = study.objective, study.direction
     images = trainings.begun.data.sizes["validation"]
@@ -250,7 +257,6 @@ def vary_knob(
         about=about(trainings.begun),
         images=images,
     )
-    file = file_of(trainings.paths, knob, base, labels, seeds)
     all_failed = all(run.state != "COMPLETED" for run in runs)
     if all_failed and file.exists():
         raise RuntimeError(f"every training failed; {file} stays as it was")
@@ -281,6 +287,7 @@ def ablate(
         f"Path from the {base} to {target}: at least {len(knobs)} knobs differ"
         f" ({', '.join(knobs)}), about {most} epochs in all{trainings.foretold(most)}"
     )
+    file = path_file_of(trainings.paths, base, first, target, seeds)
     resolution = resolution_of(study.objective, begun.data.sizes["validation"])
     steps = make_path(
         begun.space, first, wanted, seeds, study, trainings.run, resolution
@@ -299,7 +306,6 @@ def ablate(
         steps=steps,
         about=about(begun),
     )
-    file = path_file_of(trainings.paths, base, first, target, seeds)
     write_comparison(file, record)
     say_done(trainings, file, started)
     return record

@@ -116,8 +116,8 @@ def keep_records(
     paths: StudyPaths, study: Study, record: Ensemble, exported: Sequence[Exported]
 ) -> None:
     """Write the manifest and the model card; remove models that are not in them."""
-    remove_unlisted(paths, exported)
     write_records(paths.manifest, exported)
+    remove_unlisted(paths, exported)
     members = recorded_members(record, read_records(paths.finalists, Finalist))
     card = model_card(study, read_study(paths), record, members, exported)
     write_text(paths.export / "README.md", card)

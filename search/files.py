@@ -143,6 +143,22 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return value
 
 
+def put_in_place(made: Path, target: Path) -> None:
+    """Rename a whole file or folder; what had its new name stays until then."""
+    if made.is_file() and not target.is_dir():
+        made.replace(target)
+        return
+    old = made.with_name(f"old-{target.name}")
+    try:
+        if target.exists():
+            target.rename(old)
+        made.rename(target)
+    except BaseException:  # an interrupt between the two as well
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+
+
 def keep_previous(path: Path, previous: Path) -> None:
     """Let `previous` be what `path` is now, until then as it was (needs hard links)."""
     spare = previous.with_name(f".{previous.name}")

@@ -7,7 +7,8 @@ JSON that every parser reads.
 import dataclasses
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -216,7 +217,8 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read a list of records of one kind; an absent file is an empty list."""
     if not path.exists():
         return []
-    return [from_dict(kind, item, path) for item in read_json(path)]
+    with of_this_version(path):
+        return [kind(**item) for item in read_json(path)]
 
 
 def write_ensemble(path: Path, ensemble: Ensemble) -> None:
@@ -228,20 +230,22 @@ def read_ensemble(path: Path) -> Ensemble | None:
     """Read the ensemble of a study, or None where finalize has not ended."""
     if not path.exists():
         return None
-    item = read_json(path)
-    return from_dict(
-        Ensemble, item | {"best_single": BestSingle(**item["best_single"])}, path
-    )
+    with of_this_version(path):
+        item = read_json(path)
+        single = BestSingle(**item["best_single"])
+        return Ensemble(**item | {"best_single": single})
 
 
-def from_dict(kind: type[Record], item: dict[str, Any], path: Path) -> Record:
-    """Make a record from JSON; fields of other versions are named."""
+@contextmanager
+def of_this_version(path: Path) -> Iterator[None]:
+    """Raise InputError where records are made of JSON of another version."""
     try:
-        return kind(**item)
-    except TypeError as error:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        missing = isinstance(error, KeyError)
         raise InputError(
             f"records of this version in {path}",
-            str(error).split("() ")[-1],
+            f"no {error}" if missing else str(error).split("() ")[-1],
             "Use the version that wrote the file, or run the search under another"
             " --name",
         ) from error

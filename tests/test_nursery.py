@@ -111,8 +111,9 @@ def test_workers_leave_no_temporary_files(
     outcome_of(executor)
     assert list(temporary.rglob("*.py"))
     executor.submit(order(tmp_path / "killed", epochs=50))
-    while executor._places[0].epoch < 2:
-        executor.wait(lambda _: None)
+    epochs: list[Progress] = []
+    while not epochs:
+        executor.wait(epochs.append)
     process = executor._places[0].process
     assert process is not None
     process.kill()

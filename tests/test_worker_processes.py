@@ -1,13 +1,17 @@
 """Real processes that are killed, stopped, swell or crash, and what follows."""
 
+import errno
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scripted_worker
@@ -16,6 +20,8 @@ from test_training import VALUES
 from search.datasets import prepare
 from search.orders import Order, Outcome, Progress
 from search.studies import Study
+from search.workers import worker_processes
+from search.workers.starting import WorkerProcess, start_worker
 from search.workers.worker_processes import WorkerProcesses
 
 
@@ -215,3 +221,46 @@ def test_a_real_worker_stopped_then_killed_ends_as_if_it_were_not(
     # On a busy machine it may be taken for hung once more, which changes nothing.
     assert sum("killed" in note for note in outcome.notes) == 1
     assert sum("hung" in note for note in outcome.notes) >= 1
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOSPC])
+def test_a_worker_that_cannot_be_replaced_yet_is_waited_for(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    executor = workers(tmp_path, said, patience=1.0)
+    starts = start_worker_again(2, number)
+    monkeypatch.setattr(worker_processes, "start_worker", starts)
+    executor.submit(order(tmp_path, "kill"))
+    try:
+        outcome = outcome_of(executor)
+    finally:
+        executor.close()
+    assert outcome.state == "COMPLETED"
+    assert sum("waiting for room for a worker" in text for text in said) == 1
+
+
+def start_worker_again(failures: int, number: int) -> Callable[..., WorkerProcess]:
+    """Return what starts the first worker, and the next after so many refusals."""
+    calls = itertools.count()
+
+    def start(*arguments: Any) -> WorkerProcess:
+        if 0 < next(calls) <= failures:
+            raise OSError(number, os.strerror(number))
+        return start_worker(*arguments)
+
+    return start
+
+
+def test_an_order_without_a_worker_is_paused_where_the_user_ends_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> WorkerProcess:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    executor = workers(tmp_path, [])
+    monkeypatch.setattr(worker_processes, "start_worker", refuse)
+    executor.submit(order(tmp_path))
+    executor.stop()
+    assert outcome_of(executor).state == "PAUSED"
+    executor.close()

@@ -10,9 +10,8 @@ How many places there are is asked anew every few seconds: nodes may come and go
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from search.cluster.connection import (
     RayOptions,
@@ -32,6 +31,7 @@ from search.cluster.nodes import (
     room,
     room_on,
 )
+from search.cluster.remote_places import RemotePlace
 from search.cluster.shared_files import (
     Sights,
     bytes_in,
@@ -51,6 +51,8 @@ POLL_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 2.0
 # A place answers every 2 seconds; a loaded machine may take longer.
 SILENCE_ALLOWED_SECONDS = 120.0
+# Ray starts an actor in seconds where there is room for it.
+SECONDS_TO_OPEN = 60.0
 # A place without an order holds its cores, and its node where an autoscaler works.
 IDLE_KEPT_SECONDS = 60.0
 # Of an order, without an epoch finished in between.
@@ -58,25 +60,6 @@ LOSSES_ALLOWED = 4
 FAILED_STARTS_ALLOWED = 4
 # What decides scores and is not in the order.
 ENVIRONMENT = ("KERAS_BACKEND",)
-
-
-@dataclass
-class Place:
-    """One actor.
-
-    Attributes:
-        call: the answer it owes; None where it has nothing to do.
-        heard: when it last answered, by the monotonic clock.
-        node: where it is; empty until its first answer.
-    """
-
-    number: int
-    actor: Any
-    call: Any
-    heard: float
-    node: str = ""
-    order: Order | None = None
-    is_told_to_stop: bool = False
 
 
 class RayExecutor:
@@ -108,7 +91,7 @@ class RayExecutor:
         self._most, self._memory = most, memory
         self._logs = logs.absolute()
         self._say = say
-        self._places: list[Place] = []
+        self._places: list[RemotePlace] = []
         self._waiting: list[Order] = []
         self._refused: set[str] = set()
         self._losses: dict[str, int] = {}
@@ -116,7 +99,7 @@ class RayExecutor:
         self._marks: list[Path] = []
         self._data_folders: dict[str, str] = {}
         self._made = self._failed_starts = 0
-        self._stopped = False
+        self._stopped = self._is_told = False
         if most is None and not room(self._nodes, self._cpus, self._gpus):
             raise no_room(self._nodes, self._cpus, self._gpus)
 
@@ -143,6 +126,7 @@ class RayExecutor:
         self._release_idle()
         self._hand_over()
         self._open_places()
+        self._tell_of_waiting()
         calls = {p.call: p for p in self._places if p.call is not None}
         if not calls:
             time.sleep(POLL_SECONDS)
@@ -151,7 +135,7 @@ class RayExecutor:
         late = {
             call: place
             for call, place in calls.items()
-            if place.node and self._idle(place) > SILENCE_ALLOWED_SECONDS
+            if place.node and place.idle() > SILENCE_ALLOWED_SECONDS
         }
         if late:  # its answer may only not have been listened to
             answered, _ = ray.wait(
@@ -168,7 +152,7 @@ class RayExecutor:
 
     def close(self) -> None:
         for place in self._places:
-            import_ray().kill(place.actor)
+            place.end()
         self._places.clear()
         self._waiting.clear()
         for mark in self._marks:
@@ -198,9 +182,6 @@ class RayExecutor:
 
     def _usable_nodes(self) -> list[Node]:
         return [node for node in self._nodes if node.node_id not in self._refused]
-
-    def _idle(self, place: Place) -> float:
-        return time.monotonic() - place.heard
 
     def _data_seen_by_nodes(self, order: Order) -> str:
         """Return a folder with the order's data that every node sees.
@@ -256,7 +237,17 @@ class RayExecutor:
         for _ in range(min(len(self._waiting) - opening, free)):
             self._places.append(self._new_place())
 
-    def _new_place(self) -> Place:
+    def _tell_of_waiting(self) -> None:
+        """Say once what Ray is asked for where it gives none of it."""
+        if any(place.node for place in self._places):
+            self._is_told = False
+        elif self._places and not self._is_told:
+            self._is_told = self._places[0].idle() > SECONDS_TO_OPEN
+            if self._is_told:
+                wanted = f"{self._cpus:g} CPUs and {self._gpus:g} GPUs"
+                self._say(f"waiting for {wanted} that others of the cluster hold")
+
+    def _new_place(self) -> RemotePlace:
         number, self._made = self._made, self._made + 1
         refused = ",".join(sorted(self._refused))
         actor = (
@@ -279,9 +270,9 @@ class RayExecutor:
             )
         )
         hello = actor.hello.remote(self._sights)
-        return Place(number, actor, hello, time.monotonic())
+        return RemotePlace(number, actor, hello, time.monotonic())
 
-    def _hear(self, place: Place, report: Report) -> Outcome | None:
+    def _hear(self, place: RemotePlace, report: Report) -> Outcome | None:
         """Take a place's answer."""
         ray = import_ray()
         try:
@@ -305,7 +296,7 @@ class RayExecutor:
             place.call = place.actor.wait.remote()
         return outcome
 
-    def _welcome(self, place: Place, report: NodeReport) -> None:
+    def _welcome(self, place: RemotePlace, report: NodeReport) -> None:
         """Use a new place, unless its node lacks what a trial needs."""
         place.node = report.node
         lack = self._refuse_lacking(report.node_id, report.node, report)
@@ -314,10 +305,10 @@ class RayExecutor:
         else:
             self._bury(place, lack)
 
-    def _bury(self, place: Place, why: str) -> Outcome | None:
+    def _bury(self, place: RemotePlace, why: str) -> Outcome | None:
         """Give up a place; its order goes on elsewhere or has failed."""
         self._places.remove(place)
-        import_ray().kill(place.actor)
+        place.end()
         order = place.order
         if order is None:
             self._note_failed_start(place, why)
@@ -337,7 +328,7 @@ class RayExecutor:
         self._waiting.insert(0, order)
         return None
 
-    def _note_failed_start(self, place: Place, why: str) -> None:
+    def _note_failed_start(self, place: RemotePlace, why: str) -> None:
         self._failed_starts += not place.node
         if self._failed_starts >= FAILED_STARTS_ALLOWED:
             raise RuntimeError(f"No worker starts on the cluster: {why}")
@@ -345,6 +336,6 @@ class RayExecutor:
     def _release_idle(self) -> None:
         """Give back places that have nothing to do."""
         for place in [p for p in self._places if p.call is None]:
-            if self._idle(place) > IDLE_KEPT_SECONDS and not self._waiting:
+            if place.idle() > IDLE_KEPT_SECONDS and not self._waiting:
                 self._places.remove(place)
-                import_ray().kill(place.actor)
+                place.end()

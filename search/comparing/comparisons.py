@@ -10,7 +10,15 @@ from typing import Any
 
 from search.files import read_json, write_json
 from search.orders import Outcome
-from search.records import Direction, History, State, Value, Values, best_epoch_of
+from search.records import (
+    Direction,
+    History,
+    State,
+    Value,
+    Values,
+    best_epoch_of,
+    of_this_version,
+)
 from search.scoring.paired import Difference, difference, resolution_of, verdict
 from search.training.accumulation import IN_HALVES
 
@@ -228,18 +236,28 @@ def write_comparison(path: Path, record: Comparison | AblationPath) -> None:
 
 
 def read_comparison(path: Path) -> Comparison:
-    """Read what `write_comparison` wrote of a comparison."""
-    item = read_json(path)
-    runs = [Run(**run) for run in item.pop("runs")]
-    found = [Difference(**entry) for entry in item.pop("differences")]
-    return Comparison(runs=runs, differences=found, **item)
+    """Read what `write_comparison` wrote of a comparison.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
+    with of_this_version(path):
+        item = read_json(path)
+        runs = [Run(**run) for run in item.pop("runs")]
+        found = [Difference(**entry) for entry in item.pop("differences")]
+        return Comparison(runs=runs, differences=found, **item)
 
 
 def read_path(path: Path) -> AblationPath:
-    """Read what `write_comparison` wrote of an ablation path."""
-    item = read_json(path)
-    steps = [
-        Step(candidates=[Candidate(**c) for c in step.pop("candidates")], **step)
-        for step in item.pop("steps")
-    ]
-    return AblationPath(steps=steps, **item)
+    """Read what `write_comparison` wrote of an ablation path.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
+    with of_this_version(path):
+        item = read_json(path)
+        steps = [
+            Step(candidates=[Candidate(**c) for c in step.pop("candidates")], **step)
+            for step in item.pop("steps")
+        ]
+        return AblationPath(steps=steps, **item)

@@ -8,7 +8,7 @@ the order had been finished).
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -105,17 +105,16 @@ class Driver:
             KeyboardInterrupt: the user asked for the end; everything is saved.
         """
         self.most_trials = self.oracle.max_trials
-        self.restore()
-        self.watcher.changed(list(self.trials.values()))
-        try:
-            with gentle_interrupt(self.executor.stop) as self.interrupted:
-                status = self.run()
-        except Exception:
-            with suppress(StorageError):
-                self.books.close(self.knowledge())
-            raise
-        finally:
-            self.executor.close()
+        with closing(self.executor):
+            self.restore()
+            self.watcher.changed(list(self.trials.values()))
+            try:
+                with gentle_interrupt(self.executor.stop) as self.interrupted:
+                    status = self.run()
+            except Exception:
+                with suppress(StorageError):
+                    self.books.close(self.knowledge())
+                raise
         if status == "STOPPED" and not self.interrupted.is_set():
             self.declare_completed()
         if status in SPENT and not self.interrupted.is_set():

@@ -28,6 +28,7 @@ from search.exporting.quantisation import Calibration
 from search.files import (
     UNFINISHED,
     file_hash,
+    put_in_place,
     read_json,
     sync_files,
     sync_folder,
@@ -108,8 +109,7 @@ def write_exports(
             target = folder / answer.name
             if isinstance(answer.outcome, Exported):
                 sync_files(work / answer.name)
-                remove(target, work)
-                (work / answer.name).rename(target)
+                put_in_place(work / answer.name, target)
                 exported.append(answer.outcome)
             else:
                 remove(target, work)

@@ -28,6 +28,7 @@ from search.finalizing.finalists import (
 )
 from search.finalizing.sealing import seal
 from search.orders import Executor, Order, Outcome, Progress
+from search.output import plainly
 from search.paths import StudyPaths
 from search.records import Metrics, Trial
 from search.studies import Study
@@ -157,7 +158,10 @@ class Finalizing:
         )
         lengths = {order.order_id: order.epochs for order in orders}
         outcomes = run_all(
-            orders, self.executor, lambda progress: self.say_progress(progress, lengths)
+            orders,
+            self.executor,
+            lambda progress: self.say_progress(progress, lengths),
+            plainly(self.console),
         )
         for outcome in outcomes.values():
             raise_where_storage_failed(outcome)
@@ -189,7 +193,9 @@ class Finalizing:
     ) -> Predictions:
         """Return member id -> probabilities on a split, memory-mapped."""
         asked = [replace(o, job="predict", split=split, tta=list(tta)) for o in orders]
-        outcomes = run_all(asked, self.executor, lambda progress: None)
+        outcomes = run_all(
+            asked, self.executor, lambda progress: None, plainly(self.console)
+        )
         for outcome in outcomes.values():
             raise_where_storage_failed(outcome)
             if outcome.state != "COMPLETED":

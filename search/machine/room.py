@@ -10,6 +10,8 @@ from search.errors import StorageError
 # Disk full, quota used up, file-size limit: room can be made for all three.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STORAGE_FAILS = (*NO_ROOM, errno.EROFS, errno.EIO, errno.ESTALE)
+# No process, or no pipe to one, can be had for now.
+NO_PROCESS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SECONDS_BETWEEN_TRIES = 2.0
 
 

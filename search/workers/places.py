@@ -54,7 +54,6 @@ class Place:
     """One worker's place: its process and what it is doing.
 
     Attributes:
-        epoch: the order is in, from 1; 0 = not known yet.
         causes: of the worker's ends in this epoch.
         notes: of all its ends in this order.
         stage, silence, longest: what it does, for how long nothing was heard, and the
@@ -72,7 +71,6 @@ class Place:
     process: WorkerProcess | None = None
     order: Order | None = None
     orders_done: int = 0
-    epoch: int = 0
     causes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stage: str = "loading"
@@ -95,7 +93,7 @@ class Place:
     def take(self, order: Order) -> None:
         """Begin with an order."""
         self.order = order
-        self.epoch, self.causes, self.notes = 0, [], []
+        self.causes, self.notes = [], []
 
     def listen(self) -> None:
         """Begin to wait for signs of life."""
@@ -116,6 +114,12 @@ class Place:
                 prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True
             )
         return self.temporary.name
+
+    def remove_temporary(self) -> None:
+        """Remove the folder of a process that never began."""
+        if self.temporary is not None:
+            self.temporary.cleanup()
+            self.temporary = None
 
     def hang_up(self) -> int:
         """End the process and what ends with it; return its exit status."""

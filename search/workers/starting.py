@@ -109,14 +109,17 @@ class Nursery:
         """Let a worker be forked.
 
         Raises:
-            BlockingIOError: there is no room for one more process.
+            BlockingIOError: there is no room for one more process, or pipes to it.
             OSError: it is dead, or does not answer.
         """
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-            orders, stdin = pipe(theirs, ours)
-            stdout, answers = pipe(ours, theirs)
-            told, status = pipe(ours, theirs)
-            folder = os.open(".", os.O_PATH)
+            try:
+                orders, stdin = pipe(theirs, ours)
+                stdout, answers = pipe(ours, theirs)
+                told, status = pipe(ours, theirs)
+                folder = os.open(".", os.O_PATH)
+            except OSError as error:  # of this process, which has too much open
+                raise BlockingIOError(*error.args) from error
             theirs.callback(os.close, folder)
             handed = Handed(orders, answers, log.fileno(), folder, status)
             pid, pidfd = self._ask(handed)

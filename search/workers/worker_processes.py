@@ -12,7 +12,7 @@ from typing import IO
 from search.machine.compiled import prune_compiled
 from search.machine.devices import gpus, worker_environment
 from search.machine.memory import holds_more, kernel_kills, memory_of
-from search.machine.room import NO_ROOM
+from search.machine.room import NO_PROCESS, NO_ROOM
 from search.orders import Beat, Order, Outcome, Progress, Report, from_line, to_line
 from search.training.failures import HUNG, OUT_OF_MEMORY, TIMEOUT, with_progress
 from search.training.leases import leased
@@ -29,6 +29,7 @@ from search.workers.supervision import (
 from search.workers.worker import STOP
 
 POLL_SECONDS = 0.5
+SECONDS_BETWEEN_NOTICES = 10.0
 MOST_LOG_BYTES = 10**6
 
 Message = tuple[int, int, Outcome | Progress | Beat | None]
@@ -72,6 +73,7 @@ class WorkerProcesses:
         self._leaving: list[Leaving] = []
         self._messages: queue.Queue[Message] = queue.Queue()
         self._looked = time.monotonic()
+        self._noticed = -SECONDS_BETWEEN_NOTICES
         self._stopped = False
         remove_abandoned()
         prune_compiled()
@@ -87,14 +89,18 @@ class WorkerProcesses:
         place.take(order if order.lease else leased(order))
         try:
             self._hand_over(place)
-        except OSError:  # no room for its log, say: the place stays free
-            place.order = None
+        except OSError as error:
+            if error.errno in NO_PROCESS:
+                return  # `wait` tries again
+            place.order = None  # no room for its log, say: the place stays free
             raise
 
     def wait(self, report: Report) -> Outcome | None:
         for place in self._places:
             if place.order is not None and place.process is None:
-                self._hand_over_later(place)
+                outcome = self._hand_over_later(place)
+                if outcome is not None:
+                    return outcome
         if self._stopped:
             self._pass_on_stop()
         if time.monotonic() - self._looked >= POLL_SECONDS:
@@ -111,7 +117,7 @@ class WorkerProcesses:
         if isinstance(message, Outcome):
             return self._ended(place, message)
         if isinstance(message, Progress):
-            place.epoch, place.causes = message.epoch + 1, []
+            place.causes = []
             place.heard(None)
             report(message)
         else:
@@ -126,6 +132,7 @@ class WorkerProcesses:
     def close(self) -> None:
         for place in self._places:
             self._end(place)
+            place.remove_temporary()
         while self._leaving:
             self._leaving.pop().end()
 
@@ -202,14 +209,25 @@ class WorkerProcesses:
         place.listen()
         self._send(place, to_line(place.order))
 
-    def _hand_over_later(self, place: Place) -> None:
-        """Hand over what waits for another process to end, where there is room."""
+    def _hand_over_later(self, place: Place) -> Outcome | None:
+        """Hand over what waits for another process to end, where one can be started.
+
+        Where none can, and the user asked for the end, the order is paused.
+        """
         try:
             self._hand_over(place)
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in (*NO_ROOM, *NO_PROCESS):
                 raise
-            self._say(f"waiting for room for a worker: {error.strerror}")
+            order = place.order
+            if self._stopped and order is not None:
+                place.order = None
+                return with_progress(Outcome(order.order_id, "PAUSED"), order)
+            now = time.monotonic()
+            if now - self._noticed >= SECONDS_BETWEEN_NOTICES:
+                self._noticed = now
+                self._say(f"waiting for room for a worker: {error.strerror}")
+        return None
 
     def _send(self, place: Place, line: str) -> None:
         assert place.process is not None and place.process.stdin is not None
@@ -253,8 +271,7 @@ class WorkerProcesses:
         place.notes.append(note)
         if not is_given_up(place.causes):
             self._say(f"trial {order.order_id}: {note}; replaced, the trial goes on")
-            self._hand_over(place)
-            return None
+            return self._hand_over_later(place)
         place.order = None
         times = place.causes.count(cause)
         message = note if times == 1 else f"{note}, {times} times"
