@@ -111,6 +111,8 @@ def accept(knob: Any, value: Value) -> Value | None:
                 found: Value = choice
                 return found
         return None
+    if isinstance(value, bool):
+        return None
     try:
         number = float(value)
     except ValueError:

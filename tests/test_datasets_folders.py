@@ -393,3 +393,13 @@ def test_images_as_good_as_black_are_refused(tmp_path: Path) -> None:
             Image.fromarray(values).save(tmp_path / "dark" / name / f"{number}.png")
     with pytest.raises(InputError, match="multiply by 16"):
         prepare(str(tmp_path / "dark"), task="classification", image_size=16)
+
+
+def test_a_class_of_copies_is_named(tmp_path: Path) -> None:
+    add_images(tmp_path / "pets" / "cat", 8)
+    for number in range(4):
+        add_images(tmp_path / "other", 1)
+        (tmp_path / "pets" / "dog").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "other" / "00.png", tmp_path / f"pets/dog/{number}.png")
+    with pytest.raises(InputError, match=r"different images.*1 of dog"):
+        prepare(str(tmp_path / "pets"), task="classification", image_size=16)

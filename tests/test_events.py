@@ -1,5 +1,6 @@
 """TensorBoard reads what was written, without TensorFlow on the writing side."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from tensorboard.compat.proto import graph_pb2, node_def_pb2
 
 from search.orders import Order, Progress
@@ -18,7 +20,7 @@ from search.watching.event_graph import node_names
 from search.watching.event_hparams import write_hparams, write_hparams_domain
 from search.watching.event_layout import first_screen
 from search.watching.event_search import GRAPH, SearchEvents
-from search.watching.events import EventWriter
+from search.watching.events import EventFile, EventWriter
 
 
 def order(logs: Path) -> Order:
@@ -133,6 +135,27 @@ def test_the_search_is_a_run_that_a_restart_continues(tmp_path: Path) -> None:
     assert best == [(1, 0.5), (2, 0.5), (3, 0.7), (4, 0.7)]
     by_seconds = paths.logs / "search_by_seconds"
     assert curve(by_seconds, "search_by_seconds/best_val_dice")[-1] == (40, 0.7)
+
+
+def test_points_that_a_full_disk_refused_do_not_end_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = study_paths("study", tmp_path / "results", tmp_path)
+    write = EventFile.scalars
+
+    def scalars(file: EventFile, step: int, values: dict[str, Any]) -> None:
+        if step == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, step, values)
+
+    monkeypatch.setattr(EventFile, "scalars", scalars)
+    events = SearchEvents(paths, "val_dice", "max", lambda: 1.0)
+    events.changed([Trial("0000", "RUNNING")])
+    for epoch, score in enumerate((0.5, 0.6, 0.7), start=1):
+        events.progress(Progress("0000", epoch, 1.0, {"val_dice": score}))
+    events.close()
+    best = curve(paths.logs / "search", "search/best_val_dice")
+    assert best == [(1, 0.5), (3, 0.7)]
 
 
 def test_what_a_trial_reached_before_it_failed_is_not_the_best(tmp_path: Path) -> None:

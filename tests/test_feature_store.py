@@ -1,5 +1,6 @@
 """Arrays shared by processes: computed once, whole or absent, within bounds."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -140,3 +141,10 @@ def test_features_take_a_quarter_of_the_free_disk_at_most(
     monkeypatch.delenv(LIMIT, raising=False)
     assert limit_bytes(free=2**30, held=2**20) == 2**28 + 2**20
     assert limit_bytes(free=2**40, held=0) == 20 * 2**30
+
+
+def test_a_disk_that_fills_up_while_it_is_computed_is_no_failure() -> None:
+    def fills_up(chunk: int) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert stored(wanted(compute=fills_up), alive) is None

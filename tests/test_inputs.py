@@ -100,7 +100,14 @@ def test_a_fixed_knob_below_another_stays_conditional() -> None:
 
 
 @pytest.mark.parametrize(
-    "fixed", [{"depth": 9}, {"depth": 1.5}, {"residual": 3}, {"optimizer": "lion"}]
+    "fixed",
+    [
+        {"depth": 9},
+        {"depth": 1.5},
+        {"depth": True},
+        {"residual": 3},
+        {"optimizer": "lion"},
+    ],
 )
 def test_values_outside_a_knob_are_refused_with_its_range(fixed: Any) -> None:
     (name,) = fixed

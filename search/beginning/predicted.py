@@ -33,8 +33,10 @@ def epoch_seconds(
     hp.values = default_values(space)
     batch_size: int = hypermodel.batch_size(hp.values)
     pretrained, hypermodel.weights = hypermodel.weights, "none"
-    model = hypermodel.build(hp)
-    hypermodel.weights = pretrained
+    try:
+        model = hypermodel.build(hp)
+    finally:
+        hypermodel.weights = pretrained
     model.run_eagerly = keras.backend.backend() == "tensorflow" and not gpus()
     images, targets = data.open("train", study.task)
     batch = np.asarray(images[:batch_size]), np.asarray(targets[:batch_size])

@@ -98,7 +98,7 @@ def splits_of(
     if pool is not None and missing:
         first = first_of_read_copies(pool, train)
     fractions = dict.fromkeys(missing, CUT_FRACTION)
-    parts = cut_with_copies(labels[train], first, fractions, seed)
+    parts = cut_with_copies(labels[train], first, fractions, seed, layout.class_names)
     return rows | {name: train[part] for name, part in parts.items()}
 
 

@@ -1,5 +1,7 @@
 """Cuts rows into splits and draws limited training sets; all decided by a seed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,13 +11,19 @@ Rows = NDArray[np.intp]
 Labels = NDArray[np.int32]
 
 
-def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Rows]:
+def cut(
+    labels: Labels,
+    fractions: dict[str, float],
+    seed: int,
+    class_names: Sequence[str] = (),
+) -> dict[str, Rows]:
     """Cut rows into splits that hold each class in the same share.
 
     Args:
         labels: (n,) class of each row; zeros where there are no classes.
         fractions: split -> fraction of each class (0–1), at least one row; the rest
             is `train`.
+        class_names: for the error; without them, the number is named.
 
     Returns:
         split -> row numbers, ascending.
@@ -29,8 +37,9 @@ def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Row
         rows = rng.permutation(np.flatnonzero(labels == label))
         if len(rows) <= len(fractions):
             raise InputError(
-                f"at least {len(parts)} images a class to cut {', '.join(parts)} from",
-                f"{len(rows)} of class {label}",
+                f"at least {len(parts)} different images of each class, to cut"
+                f" {', '.join(parts)} from",
+                f"{len(rows)} of {class_names[label] if class_names else label}",
                 "Add images, or leave the class out",
             )
         start = 0
@@ -43,7 +52,11 @@ def cut(labels: Labels, fractions: dict[str, float], seed: int) -> dict[str, Row
 
 
 def cut_with_copies(
-    labels: Labels, first: Rows, fractions: dict[str, float], seed: int
+    labels: Labels,
+    first: Rows,
+    fractions: dict[str, float],
+    seed: int,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Rows]:
     """Cut rows as `cut` does; copies go where the first of them goes.
 
@@ -51,7 +64,7 @@ def cut_with_copies(
         first: (n,) the first row with the pixels of each row.
     """
     firsts = np.flatnonzero(first == np.arange(len(first)))
-    parts = cut(labels[firsts], fractions, seed)
+    parts = cut(labels[firsts], fractions, seed, class_names)
     return {
         name: np.flatnonzero(np.isin(first, firsts[rows]))
         for name, rows in parts.items()

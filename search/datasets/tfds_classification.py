@@ -197,6 +197,12 @@ def splits_of(
     missing = {
         name: fraction for name, fraction in CUT_FRACTIONS.items() if name not in rows
     }
+    if "train" not in rows:
+        raise InputError(
+            "a set whose training images are labelled",
+            "some without a label",
+            "Choose another set",
+        )
     train = rows["train"]
     # Not where only validation is cut: CIFAR-100's own training split holds copies, and
     # studies on record have their validation images from a cut that ignores them.

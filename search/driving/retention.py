@@ -13,6 +13,7 @@ from search.paths import StudyPaths
 from search.records import Direction, Trial, leading
 from search.training.checkpoints import BEST, LAST, PREVIOUS
 
+# As many as finalize looks at beside its finalists.
 TOP_KEPT = 10
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from search.driving.retention import TOP_KEPT
 from search.files import whole_file
 from search.finalizing.diversity import choose_different
 from search.orders import Order
@@ -20,9 +21,6 @@ from search.records import Ensemble, Finalist, History, Trial, Values, ranked
 from search.scoring.pareto import best_first, point_of, value_of
 from search.studies import Study
 from search.training.checkpoints import BEST, LAST, damage, read_standing
-
-# Checkpoints of the search that are looked at beside the finalists.
-MOST_CHECKPOINTS = 10
 
 Kind = Literal["finalist", "trial", "student"]
 
@@ -164,7 +162,7 @@ def search_checkpoints(
         if not target.exists():
             copy_whole(best, target)
         members.append(member)
-        if len(members) == MOST_CHECKPOINTS:
+        if len(members) == TOP_KEPT:
             break
     return members
 

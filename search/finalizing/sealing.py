@@ -97,6 +97,20 @@ def already_scored(
     return record is not None and record.look == len(entries)
 
 
+def is_the_same_look(
+    paths: StudyPaths,
+    entries: Sequence[Mapping[str, Any]],
+    mark: str,
+    asked: Sequence[str],
+    options: Mapping[str, Any],
+) -> bool:
+    """Return whether the last look was begun for just this and left no score."""
+    last, record = entries[-1], read_ensemble(paths.ensemble)
+    wanted = {"choices": mark, "asked": sorted(asked), "options": dict(options)}
+    is_recorded = record is not None and record.look == len(entries)
+    return not is_recorded and all(last.get(k) == v for k, v in wanted.items())
+
+
 def asked_before(paths: StudyPaths) -> set[str] | None:
     """Return the finalists the test set was read for last, None where it was not."""
     entries = ledger(paths)
@@ -125,6 +139,8 @@ def seal(
         InputError: the set was opened before for other choices, and `again` is not set.
     """
     entries, mark = ledger(paths), digest(choices)
+    if entries and again and is_the_same_look(paths, entries, mark, asked, options):
+        return len(entries)
     if entries and not again:
         sealed = entries[-1].get("choices")
         if sealed is not None and sealed != mark:

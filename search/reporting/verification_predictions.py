@@ -96,6 +96,8 @@ def check_blends(
         again = intervals(
             columns["ensemble"],
             columns["best_single"],
+            stored_ones["resamples"],
+            stored_ones["seed"],
             mirrored=stored_ones.get("mirrored", ()),  # earlier versions: none
             fewest=stored_ones.get("fewest", 1),
         )

@@ -208,14 +208,13 @@ def load_variables(path: Path, variables: list[Any]) -> None:
         InputError: the checkpoint belongs to another network.
     """
     with np.load(path, allow_pickle=False) as file:
-        names = sorted(name for name in file.files if name != "state")
-        shapes = [file[name].shape for name in names]
-        expected = [tuple(variable.shape) for variable in variables]
-        if shapes != expected:
-            raise InputError(
-                f"a checkpoint of this network ({len(expected)} arrays)",
-                f"{path} with {len(shapes)} arrays of other shapes",
-                "Search again under another --name; the package has changed since",
-            )
-        for name, variable in zip(names, variables, strict=True):
-            variable.assign(file[name])
+        arrays = [file[name] for name in sorted(file.files) if name != "state"]
+    expected = [tuple(variable.shape) for variable in variables]
+    if [array.shape for array in arrays] != expected:
+        raise InputError(
+            f"a checkpoint of this network ({len(expected)} arrays)",
+            f"{path} with {len(arrays)} arrays of other shapes",
+            "Search again under another --name; the package has changed since",
+        )
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)

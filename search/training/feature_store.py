@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from search.datasets.sources import ignore
 from search.datasets.store import locked
 from search.files import read_json, reserve, sync_folder, write_json
+from search.machine.room import NO_ROOM
 from search.paths import cache_dir
 
 LIMIT = "VISION_TUNER_FEATURES_GIB"
@@ -88,12 +89,18 @@ def stored(wanted: Wanted, alive: Callable[[], object]) -> Arrays | None:
             return found
         if not begun(wanted):
             return None
-        with contextlib.suppress(FileNotFoundError):  # finished, or removed, by others
+        try:
             if not compute_chunks(wanted, alive):
                 alive()
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
             finish(wanted)
+        except FileNotFoundError:  # finished, or removed, by others
+            continue
+        except OSError as error:
+            if error.errno in NO_ROOM:  # not even for the name of a chunk
+                return None
+            raise
 
 
 def is_stored(wanted: Wanted) -> bool:

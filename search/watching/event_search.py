@@ -1,6 +1,7 @@
 """The run `search` of TensorBoard: how the search as a whole goes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from search.orders import Progress
 from search.paths import StudyPaths
@@ -42,7 +43,6 @@ class SearchEvents:
         self._best: float | None = None
         self._files: dict[str, EventFile] = {}
         self._graph_of: str | None = None
-        self._is_broken = False
 
     def progress(self, progress: Progress) -> None:
         """Write a point for a finished epoch."""
@@ -127,9 +127,10 @@ class SearchEvents:
         return self._files[run]
 
     def _try(self, write: Callable[[], None]) -> None:
-        if self._is_broken:
-            return
         try:
             write()
-        except OSError:
-            self._is_broken = True
+        except OSError:  # a full disk, say: the next point begins another file
+            for file in self._files.values():
+                with suppress(OSError):
+                    file.close()
+            self._files.clear()
