@@ -1,5 +1,6 @@
 """The user's own folders: layouts, conventions, and what is said of mistakes."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -403,3 +404,15 @@ def test_a_class_of_copies_is_named(tmp_path: Path) -> None:
         shutil.copy(tmp_path / "other" / "00.png", tmp_path / f"pets/dog/{number}.png")
     with pytest.raises(InputError, match=r"different images.*1 of dog"):
         prepare(str(tmp_path / "pets"), task="classification", image_size=16)
+
+
+def test_a_file_name_that_is_no_text_is_told_before_anything_is_read(
+    pets: Path,
+) -> None:
+    name = os.fsencode(pets / "cat") + b"/caf\xe9.png"
+    try:
+        shutil.copy(pets / "cat" / "00.png", name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    with pytest.raises(InputError, match=r"UTF-8.*caf.udce9\.png"):
+        prepare(str(pets), task="classification", image_size=16)

@@ -122,12 +122,12 @@ def groups_of_copies(looks: Sequence[Look | None]) -> list[list[int]]:
 def joined(groups: list[list[int]], firsts: Sequence[Look | None]) -> list[list[int]]:
     """Join groups whose thumbnails are the same but for compression.
 
-    Thumbnails are compared with their neighbours in the order of their mean only, so
-    that the cost stays linear; images of one mean level are few.
+    In the order of their mean level each is compared with those up to a few grey levels
+    lighter, all at once: 20,000 photographs take seconds.
     """
     kept = [f for f in firsts if f is not None]
-    means = np.array([f.thumbnail.mean() for f in kept])
-    order = np.argsort(means, kind="stable")
+    thumbnails = np.array([f.thumbnail.ravel() for f in kept], np.float32)
+    shapes = np.array([f.width / f.height for f in kept])
     root = list(range(len(groups)))
 
     def find(place: int) -> int:
@@ -135,25 +135,22 @@ def joined(groups: list[list[int]], firsts: Sequence[Look | None]) -> list[list[
             place = root[place]
         return place
 
+    # Plain ones look alike without being copies.
+    uneven = np.flatnonzero([f.thumbnail.std() >= PLAIN_BELOW for f in kept])
+    means = np.array([kept[place].thumbnail.mean() for place in uneven])
+    order = uneven[np.argsort(means, kind="stable")]
+    ends = np.searchsorted(np.sort(means), np.sort(means) + SAME_UP_TO, side="right")
     for position, here in enumerate(order):
-        for there in order[position + 1 :]:
-            if means[there] - means[here] > SAME_UP_TO:
-                break
-            if looks_same(kept[here], kept[there]):
-                root[find(int(there))] = find(int(here))
+        others = order[position + 1 : ends[position]]
+        differences = np.abs(thumbnails[others] - thumbnails[here]).mean(axis=1)
+        ratios = shapes[others] / shapes[here]
+        same = (differences <= SAME_UP_TO) & (ratios > 0.9) & (ratios < 1.1)
+        for there in others[same]:
+            root[find(int(there))] = find(int(here))
     result: dict[int, list[int]] = defaultdict(list)
     for place, group in enumerate(groups):
         result[find(place)].extend(group)
     return list(result.values())
-
-
-def looks_same(first: Look, second: Look) -> bool:
-    """Return whether two images are one that was saved twice."""
-    if min(first.thumbnail.std(), second.thumbnail.std()) < PLAIN_BELOW:
-        return False
-    ratio = first.height * second.width / (first.width * second.height)
-    difference = np.abs(first.thumbnail - second.thumbnail).mean()
-    return bool(0.9 < ratio < 1.1 and difference <= SAME_UP_TO)
 
 
 def copies(layout: Layout, looks: Sequence[Look | None]) -> list[Problem]:

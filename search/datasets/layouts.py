@@ -1,7 +1,7 @@
 """Finds out how the user's folder of images is laid out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -114,11 +114,13 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in `folder` by name, without hidden ones and our own."""
-    return sorted(
+    found = sorted(
         path
         for path in folder.iterdir()
         if path.is_dir() and not path.name.startswith((".", "__")) and not is_ours(path)
     )
+    check_names(found)
+    return found
 
 
 def is_ours(folder: Path) -> bool:
@@ -136,7 +138,24 @@ def files_in(folder: Path, suffixes: frozenset[str]) -> tuple[list[Path], int]:
         raise InputError(
             "a link to a file", f"{broken[0]}, which leads nowhere", "Remove it"
         )
+    check_names(images)
     return sorted(images), len(files) - len(images)
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Raise InputError where a path is no text, and could not be written down.
+
+    Archives of other systems leave such names: Python has marks in place of the bytes.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                "file names in UTF-8",
+                ascii(str(path)),
+                "Rename it; convmv does so for whole folders",
+            ) from None
 
 
 def classification_layout(root: Path, bases: dict[str, Path]) -> Layout:

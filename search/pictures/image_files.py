@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.datasets.layouts import IMAGE_SUFFIXES
+from search.datasets.layouts import IMAGE_SUFFIXES, check_names
 from search.errors import InputError
 
 
@@ -20,7 +20,7 @@ def find_images(
             folders and patterns, so that the same command can be run again.
 
     Raises:
-        InputError: a path does not exist, or nothing was found below it.
+        InputError: a path does not exist or is not in UTF-8, or nothing was found.
     """
     found: dict[Path, Path] = {}
     for source in listed(inputs):
@@ -38,6 +38,7 @@ def find_images(
             ", ".join(map(str, inputs)) or "none",
             "Name at least one image",
         )
+    check_names(found.values())
     return list(found.values())
 
 
