@@ -12,7 +12,7 @@ from search.beginning.preparation import suited
 from search.beginning.study_checks import check_study
 from search.datasets.sources import Say, ignore
 from search.machine.backend import load_keras
-from search.oracles import MAY_END_EARLY, check_limits, planned
+from search.oracles import check_limits, entry_of, planned
 from search.spaces import declare_space, described
 from search.studies import Study
 from search.training.loop import make_hypermodel
@@ -95,7 +95,7 @@ def cost_text(description: dict[str, Any]) -> str:
     measured = f"an epoch of the default network takes about {epoch} here"
     if description["predicted_trials"] is None:
         return f"{description['tuner']}: {measured}"
-    most = "up to " if description["tuner"] in MAY_END_EARLY else ""
+    most = "up to " if entry_of(description["tuner"]).may_end_early else ""
     count = counted(description["predicted_trials"], "trial")
     return (
         f"{description['tuner']}: {most}{count},"

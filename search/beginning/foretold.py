@@ -6,7 +6,7 @@ from search.beginning.preparation import Beginning
 from search.bookkeeping.state import read_state
 from search.driving.executors import Workers
 from search.machine.devices import SECONDS_TO_BUILD, cpu_epoch_seconds
-from search.oracles import MAY_END_EARLY, full_plan, planned
+from search.oracles import entry_of, full_plan, planned
 from search.paths import StudyPaths
 from search.studies import Study, unlike_usual
 from search.training.limits import millions
@@ -57,7 +57,9 @@ def announce(
     count = crew.number()
     cost = f"at most {counted(study.epochs, 'epoch')} a trial"
     if plan is not None:
-        may_be_fewer = study.tuner in MAY_END_EARLY or plan[1] == study.total_epochs
+        may_be_fewer = (
+            entry_of(study.tuner).may_end_early or plan[1] == study.total_epochs
+        )
         most = "up to " if may_be_fewer else ""
         cost = (
             f"{most}{counted(plan[0], 'trial')}, {counted(plan[1], 'epoch')} in all"

@@ -8,7 +8,7 @@ point of the group `vision_tuner.tuners`.
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hypermodels.own_code import installed, named_class
 from search.errors import InputError, as_input_error
@@ -29,23 +29,47 @@ from search.wording import suggestion
 if TYPE_CHECKING:
     import keras_tuner
 
-# name -> module:Class; imported when used, because they need Keras.
+# Every trial to its end; brackets of Hyperband; the best quarter of a rung at once.
+Schedule = Literal["full", "brackets", "asynchronous"]
+
+
+class Entry(NamedTuple):
+    """What is known of a tuner of ours, or of keras-tuner.
+
+    Attributes:
+        place: `module:Class`; imported when used, because it needs Keras.
+        is_tellable: it can be told of earlier results and further objectives.
+        may_end_early: it may find nothing more to draw or to promote before its plan
+            is done.
+    """
+
+    place: str
+    schedule: Schedule = "full"
+    is_tellable: bool = True
+    may_end_early: bool = False
+
+
 ORACLES = {
-    "random": "search.oracles.random_search:RandomSearch",
-    "grid": "search.oracles.grid:GridSearch",
-    "bayesian": "search.oracles.bayesian:BayesianOptimization",
-    "bohb": "search.oracles.bohb:Bohb",
-    "priorband": "search.oracles.priorband:Priorband",
-    "hyperband": "search.oracles.hyperband:Hyperband",
-    "kt-hyperband": "keras_tuner.oracles:HyperbandOracle",
-    "kt-bayesian": "keras_tuner.oracles:BayesianOptimizationOracle",
+    "random": Entry("search.oracles.random_search:RandomSearch"),
+    "grid": Entry("search.oracles.grid:GridSearch", may_end_early=True),
+    "bayesian": Entry("search.oracles.bayesian:BayesianOptimization"),
+    "bohb": Entry("search.oracles.bohb:Bohb", "asynchronous", may_end_early=True),
+    "priorband": Entry(
+        "search.oracles.priorband:Priorband", "asynchronous", may_end_early=True
+    ),
+    "hyperband": Entry("search.oracles.hyperband:Hyperband", "brackets"),
+    "kt-hyperband": Entry(
+        "keras_tuner.oracles:HyperbandOracle",
+        "brackets",
+        is_tellable=False,
+        may_end_early=True,
+    ),
+    "kt-bayesian": Entry(
+        "keras_tuner.oracles:BayesianOptimizationOracle", is_tellable=False
+    ),
 }
-# Those that can be told of earlier results and further objectives.
-TELLABLE = ("random", "grid", "bayesian", "bohb", "priorband", "hyperband")
-# Those without brackets, whose best quarter goes on at once.
-ASYNCHRONOUS = ("bohb", "priorband")
-# Those that may find nothing more to draw or to promote before their plan is done.
-MAY_END_EARLY = (*ASYNCHRONOUS, "grid", "kt-hyperband")
+# What is assumed of one of another package.
+OTHER = Entry("", is_tellable=False)
 DEFAULT_TRIALS = 20
 # Entry points: name = module:Class
 GROUP = "vision_tuner.tuners"
@@ -53,7 +77,13 @@ GROUP = "vision_tuner.tuners"
 
 def known() -> dict[str, str]:
     """Return name -> `module:Class`, those of installed packages included."""
-    return installed(GROUP) | ORACLES
+    ours = {name: entry.place for name, entry in ORACLES.items()}
+    return installed(GROUP) | ours
+
+
+def entry_of(tuner: str) -> Entry:
+    """Return what is known of a tuner, of ours or not."""
+    return ORACLES.get(tuner, OTHER)
 
 
 def load(name: str) -> "type[keras_tuner.Oracle]":
@@ -68,7 +98,7 @@ def load(name: str) -> "type[keras_tuner.Oracle]":
     """
     import keras_tuner
 
-    reference = ORACLES.get(name) or installed(GROUP).get(name, name)
+    reference = known().get(name, name)
     kind: type[keras_tuner.Oracle] = named_class(
         reference, keras_tuner.Oracle, "keras_tuner.Oracle"
     )
@@ -95,9 +125,10 @@ def check_tuner(name: str) -> None:
 
 def check_tellable(study: Study) -> None:
     """Raise InputError where the tuner cannot be told what `--start-from` names."""
-    if study.start_from and study.tuner not in TELLABLE:
+    if study.start_from and not entry_of(study.tuner).is_tellable:
+        tellable = [name for name, entry in ORACLES.items() if entry.is_tellable]
         raise InputError(
-            f"--start-from with one of our tuners ({', '.join(TELLABLE)})",
+            f"--start-from with one of our tuners ({', '.join(tellable)})",
             study.tuner,
             "Choose another --tuner, or leave --start-from out",
         )
@@ -136,7 +167,7 @@ def make_oracle(
     options = budget(study, kind)
     if takes(kind, "allow_new_entries"):
         options["allow_new_entries"] = False
-    if study.tuner in TELLABLE:
+    if entry_of(study.tuner).is_tellable:
         told = told or WarmStart()
         further = {name: direction_of(name) for name in study.further_objectives}
         options |= {"further": further, "first": told.first, "earlier": told.earlier}
@@ -162,14 +193,14 @@ def configurations(study: Study) -> int | None:
 
 def budget(study: Study, kind: type) -> dict[str, Any]:
     """Return what tells a tuner how much it may train."""
-    if study.tuner == "hyperband":
-        brackets = brackets_of(study)
-        return {"max_epochs": study.epochs, "factor": FACTOR, "brackets": brackets}
-    if study.tuner in ASYNCHRONOUS:
+    entry = entry_of(study.tuner)
+    if entry.schedule == "asynchronous":
         plan = halving_plan(study)
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
-    if study.tuner == "kt-hyperband":
-        return {"max_epochs": study.epochs, "factor": FACTOR}
+    if entry.schedule == "brackets":
+        options = {"max_epochs": study.epochs, "factor": FACTOR}
+        own = {"brackets": brackets_of(study)} if entry.is_tellable else {}
+        return options | own
     trials = study.trials or DEFAULT_TRIALS
     options = {"max_trials": trials, "max_epochs": study.epochs}
     return {name: value for name, value in options.items() if takes(kind, name)}
@@ -203,11 +234,12 @@ def show_sklearn() -> None:
 
 def planned_rungs(study: Study) -> list[int]:
     """Return the epochs at which our tuners compare trials; empty for the others."""
-    if study.tuner == "hyperband":
+    entry = entry_of(study.tuner)
+    if entry.schedule == "asynchronous":
+        return list(halving_plan(study).bracket.epochs)
+    if entry.schedule == "brackets" and entry.is_tellable:
         brackets = brackets_of(study)
         return sorted({epochs for bracket in brackets for epochs in bracket.epochs})
-    if study.tuner in ASYNCHRONOUS:
-        return list(halving_plan(study).bracket.epochs)
     return []
 
 
@@ -224,13 +256,14 @@ def planned(study: Study) -> tuple[int, int] | None:
 
 def full_plan(study: Study) -> tuple[int, int] | None:
     """Return (configurations, epochs) of the tuner's plan, where that is known."""
-    if study.tuner in ("hyperband", "kt-hyperband"):
+    schedule = entry_of(study.tuner).schedule
+    if schedule == "brackets":
         brackets = brackets_of(study)
         return (
             sum(bracket.sizes[0] for bracket in brackets),
             sum(bracket.total_epochs for bracket in brackets),
         )
-    if study.tuner in ASYNCHRONOUS:
+    if schedule == "asynchronous":
         plan = halving_plan(study)
         return plan.bracket.sizes[0], plan.epochs
     if study.tuner not in ORACLES and takes(load(study.tuner), "max_epochs"):

@@ -11,7 +11,7 @@ from search.records import Trial
 from search.reporting.blocks import Block, Panel, Picture, Pictures, Section, Text
 from search.reporting.charts import cost_chart
 from search.reporting.drawing import plain_log, widen
-from search.reporting.records import HALVING, StudyRecords
+from search.reporting.records import StudyRecords
 from search.scoring.pareto import value_of
 from search.wording import counted
 
@@ -116,7 +116,7 @@ def noise_blocks(records: StudyRecords) -> list[Block]:
     scores = [score for score in full if score is not None]
     if len(scores) >= FEWEST_DOTS:
         which = ""
-        if records.study.tuner in HALVING and len(records.rungs) > 1:
+        if records.has_rungs and len(records.rungs) > 1:
             which = ", some or all of them promoted for their early scores,"
         text += (
             f" The scores of the {len(scores)} trials that were fully trained{which}"

@@ -14,7 +14,7 @@ from search.comparing.comparisons import (
 from search.errors import InputError
 from search.exporting.manifest import current_exports
 from search.files import read_json
-from search.oracles import planned_rungs
+from search.oracles import entry_of, planned_rungs
 from search.paths import StudyPaths
 from search.records import (
     Ensemble,
@@ -28,8 +28,6 @@ from search.records import (
 from search.studies import Study, open_study, read_study
 
 FAILED = ("FAILED",)
-# Tuners that compare trials at rungs; others end them at their own epochs.
-HALVING = ("hyperband", "kt-hyperband", "bohb", "priorband")
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,11 @@ class StudyRecords:
         size = self.about.get("data", {}).get("sizes", {}).get(split)
         return None if size is None else int(size)
 
+    @property
+    def has_rungs(self) -> bool:
+        """Return whether the tuner compares trials at rungs."""
+        return entry_of(self.study.tuner).schedule != "full"
+
     @cached_property
     def rungs(self) -> list[int]:
         """Epoch counts at which trials were compared, as far as any has come.
@@ -115,7 +118,7 @@ class StudyRecords:
         keras-tuner's Hyperband has no plan that could be asked: its rungs are where
         trials ended.
         """
-        if self.study.tuner not in HALVING:
+        if not self.has_rungs:
             return []
         most = max((trial.epochs for trial in self.best), default=0)
         planned = planned_rungs(self.study)
