@@ -36,7 +36,6 @@ from PIL import Image
 from search.cli import app, run
 from search.commands.examples import EXAMPLES
 from search.datasets import SOURCES
-from search.datasets.shapes import find_shapes
 from search.files import read_json
 from search.studies import READY_MADE
 
@@ -216,7 +215,7 @@ def test_the_commands_of_the_pages(
 ) -> None:
     monkeypatch.chdir(workshop)
     for name in ("cifar100", "voc2012"):
-        monkeypatch.setitem(SOURCES, name, find_shapes)
+        monkeypatch.setitem(SOURCES, name, SOURCES["shapes"])
     words = shlex.split(command)
     if words[0] in ("vision-tuner", "KERAS_BACKEND=jax"):
         stop_before_work(monkeypatch)

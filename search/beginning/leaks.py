@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.datasets import PreparedDataset
+from search.datasets import PreparedDataset, is_published
 from search.datasets.copies import is_one_colour
 from search.datasets.prepared import digests_of
-from search.datasets.tfds_classification import PREFIX
 from search.errors import InputError
 
 Array = NDArray[Any]
 
 SEEN_SPLITS = ("train", "validation")
-PUBLISHED = ("cifar100", "voc2012")
 NAMED = 3
 # Near copies: thumbnails of 8×8 grey pixels, standardised, that correlate so much …
 THUMBNAIL = 8
@@ -65,8 +63,7 @@ def refuse_copies(data: PreparedDataset) -> list[int]:
         InputError: the images are the user's own, and some are in two splits.
     """
     copies = copied_test_images(data)
-    is_published = data.name in PUBLISHED or data.name.startswith(PREFIX)
-    if not copies or is_published:
+    if not copies or is_published(data.name):
         return sorted(copies)
     names = {split: data.names(split) for split in (*SEEN_SPLITS, "test")}
     pairs = [

@@ -6,6 +6,7 @@ To add one: a module with `find_<name>(request) -> Source`, and a line in `SOURC
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from search.datasets.cifar100 import find_cifar100
 from search.datasets.folders import find_folder
@@ -19,13 +20,46 @@ from search.errors import InputError
 from search.records import Task
 from search.wording import suggestion
 
-__all__ = ["SOURCES", "PreparedDataset", "open_prepared", "prepare"]
+__all__ = ["SOURCES", "PreparedDataset", "is_published", "open_prepared", "prepare"]
 
-SOURCES: dict[str, Callable[[Request], Source]] = {
-    "shapes": find_shapes,
-    "cifar100": find_cifar100,
-    "voc2012": find_voc2012,
+
+class Entry(NamedTuple):
+    """What is known of a data set.
+
+    Attributes:
+        find: where its images are, or how they are made.
+        terms: under which its images may be used.
+        is_published: it is scored whole by everyone, copies in its test split included.
+    """
+
+    find: Callable[[Request], Source]
+    terms: str
+    is_published: bool = True
+
+
+SOURCES = {
+    "shapes": Entry(
+        find_shapes,
+        "The images are generated; no terms apply to them.",
+        is_published=False,
+    ),
+    "cifar100": Entry(
+        find_cifar100,
+        "CIFAR-100 (Krizhevsky 2009) states no licence of its own; its images come from"
+        " Tiny Images, which its authors withdrew in 2020. Research use.",
+    ),
+    "voc2012": Entry(
+        find_voc2012,
+        "The images of PASCAL VOC 2012 come from Flickr and are under Flickr's terms of"
+        " use. Research use.",
+    ),
 }
+
+
+def is_published(dataset: str) -> bool:
+    """Return whether a data set has a test split that others are scored on, too."""
+    named = SOURCES.get(dataset)
+    return named.is_published if named else dataset.startswith(PREFIX)
 
 
 def prepare(
@@ -109,7 +143,7 @@ def find_source(request: Request) -> Source:
     """
     dataset = request.dataset
     if dataset in SOURCES:
-        return SOURCES[dataset](request)
+        return SOURCES[dataset].find(request)
     if dataset.startswith(PREFIX):
         return find_tfds(request)
     folder = own_folder(dataset, request.data_dir)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hypermodels import HYPERMODELS
+from search.datasets import SOURCES
 from search.exporting.usage import usage
 from search.finalizing.finalists import Member
 from search.records import Ensemble, Exported, Metrics
@@ -24,13 +25,6 @@ MEANINGS = {
     ),
 }
 
-LICENCES = {
-    "cifar100": "CIFAR-100 (Krizhevsky 2009) states no licence of its own; its images"
-    " come from Tiny Images, which its authors withdrew in 2020. Research use.",
-    "voc2012": "The images of PASCAL VOC 2012 come from Flickr and are under Flickr's"
-    " terms of use. Research use.",
-    "shapes": "The images are generated; no terms apply to them.",
-}
 OTHER_LICENCE = "The models keep the licence terms of the data they were trained on."
 PRETRAINED_LICENCE = (
     " A part of the network began with pretrained weights ({weights}), whose terms (for"
@@ -260,7 +254,8 @@ def environment_of(about: Mapping[str, Any]) -> str:
 
 def licence_of(study: Study) -> str:
     """Return what is known of the terms of data and pretrained weights."""
-    text = LICENCES.get(study.dataset, OTHER_LICENCE)
+    named = SOURCES.get(study.dataset)
+    text = named.terms if named else OTHER_LICENCE
     entry = HYPERMODELS.get(study.hypermodel)
     if entry is not None and entry.is_pretrained and study.weights != "none":
         text += PRETRAINED_LICENCE.format(weights=Path(study.weights).name)
