@@ -26,6 +26,12 @@ def as_input_error(error: Exception, remedy: str) -> InputError:
     return InputError(expected, received, remedy)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message, or the class where there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 class DamagedFileError(InputError, ValueError):
     """A file of records is not what was written."""
 

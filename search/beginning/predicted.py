@@ -42,7 +42,7 @@ def epoch_seconds(
     batch = np.asarray(images[:batch_size]), np.asarray(targets[:batch_size])
     step: float = step_seconds(model, *batch)
     keras.utils.clear_session(free_memory=False)
-    train = min(data.sizes["train"], study.limit_train or data.sizes["train"])
+    train = data.trained_on(study.limit_train)
     validation = data.sizes["validation"] * FORWARD_SHARE
     steps = math.ceil((train + validation) / batch_size)
     return step * steps

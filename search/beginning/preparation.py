@@ -54,7 +54,7 @@ class Beginning:
 
     def train_images(self) -> int:
         """Return how many images an epoch trains on."""
-        return trained_images(self.study, self.data)
+        return self.data.trained_on(self.study.limit_train)
 
     def record(self, paths: StudyPaths) -> None:
         """Write study.json."""
@@ -116,7 +116,7 @@ def mark_of(study: Study, data: PreparedDataset) -> str:
 
 def check_limit(study: Study, data: PreparedDataset) -> None:
     """Raise InputError where --limit-train leaves a class without an image."""
-    count = trained_images(study, data)
+    count = data.trained_on(study.limit_train)
     if study.task == "classification" and count < data.sizes["train"]:
         limited(data.open("train", study.task)[1], count, study.seed)
 
@@ -186,11 +186,6 @@ def precision_of(study: Study, paths: StudyPaths) -> str:
     return "mixed_bfloat16" if have_bfloat16() else "float32"
 
 
-def trained_images(study: Study, data: PreparedDataset) -> int:
-    """Return how many images an epoch of a study trains on."""
-    return min(data.sizes["train"], study.limit_train or data.sizes["train"])
-
-
 def default_flops(hypermodel: Any, space: Any) -> Callable[[], float]:
     """Return what builds and counts the default network, forward, one image."""
 
@@ -227,5 +222,5 @@ def sized(
         return replace(study, max_flops=open_study(paths).max_flops)
     if have_gpus:
         return study
-    limit = max(cpu_flops(trained_images(study, data)), default_flops())
+    limit = max(cpu_flops(data.trained_on(study.limit_train)), default_flops())
     return replace(study, max_flops=limit)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from search.errors import InputError
+from search.errors import InputError, first_line
 
 NAMESPACE = "vision-tuner"
 SECONDS_TO_REACH = 10.0
@@ -184,9 +184,3 @@ def unreachable(address: str, why: str) -> InputError:
         "Start one with `ray start --head`; run this on one of its nodes, or use"
         " ray://HOST:10001 from elsewhere",
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of a message, or the class where there is none."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

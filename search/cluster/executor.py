@@ -17,7 +17,6 @@ from search.cluster.connection import (
     RayOptions,
     connect,
     disconnect,
-    first_line,
     import_ray,
 )
 from search.cluster.nodes import (
@@ -42,6 +41,7 @@ from search.cluster.shared_files import (
     with_absolute_paths,
 )
 from search.cluster.worker import NodeReport, NodeWorker
+from search.errors import first_line
 from search.machine.room import NO_ROOM
 from search.orders import Order, Outcome, Progress, Report, from_line, to_line
 from search.training.failures import KILLED, with_progress

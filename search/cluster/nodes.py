@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.cluster.connection import RayOptions, connect, first_line, import_ray
+from search.cluster.connection import RayOptions, connect, import_ray
 from search.cluster.shared_files import Sights
 from search.cluster.worker import BACKEND, NodeReport, software
-from search.errors import InputError
+from search.errors import InputError, first_line
 
 SECONDS_TO_CHECK = 120.0
 

@@ -92,6 +92,10 @@ class PreparedDataset:
         some = targets[rows] if targets.ndim == 1 else Rows((targets,), rows)
         return Rows((images,), rows), some
 
+    def trained_on(self, limit: int | None) -> int:
+        """Return how many images `open_train` opens."""
+        return min(self.sizes["train"], limit or self.sizes["train"])
+
     def coarse(self, split: str) -> NDArray[np.int32] | None:
         """Open the coarse labels, (n,) int32, or None where there are none."""
         return self._array(split, "coarse") if self.coarse_names else None

@@ -129,10 +129,8 @@ def run_reader(order: dict[str, Any]) -> dict[str, Any]:
         InputError: as the reader says.
         RuntimeError: the reader died, with its last lines.
     """
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

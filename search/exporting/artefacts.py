@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import StorageError
+from search.errors import StorageError, first_line
 from search.exporting import export_check
 from search.exporting.descriptions import Description, embed_description
 from search.exporting.formats import FORMATS, Quantisation, check_backend, check_formats
@@ -222,7 +222,8 @@ def write_artefact(
             raise no_room(path, error) from error
         # Exporters fail with whatever their converter raised.
         raise ExportError(
-            f"{path.name} could not be written: {first_line(error)}"
+            f"{path.name} could not be written: "
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
     return written
 
@@ -334,9 +335,3 @@ def no_room(path: Path, error: object) -> StorageError:
         f"Cannot write or check {path.name}: {error}. Free space on the disk of the"
         " export folder; the same command goes on."
     )
-
-
-def first_line(error: Exception) -> str:
-    """Return what kind of error it is and its first line."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"

@@ -10,6 +10,7 @@ from search.exporting.usage import usage
 from search.finalizing.finalists import Member
 from search.records import Ensemble, Exported, Metrics
 from search.studies import Study
+from search.wording import shown
 
 TASKS = {
     "classification": "image classification",
@@ -260,8 +261,3 @@ def licence_of(study: Study) -> str:
     if entry is not None and entry.is_pretrained and study.weights != "none":
         text += PRETRAINED_LICENCE.format(weights=Path(study.weights).name)
     return text
-
-
-def shown(value: float | None) -> str:
-    """Return a metric as the card prints it."""
-    return "-" if value is None else f"{value:.4f}"

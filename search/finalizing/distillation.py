@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.sources import FOREGROUND, VOID
 from search.files import checksum
 from search.finalizing.blending import Calibrated
 from search.finalizing.ensemble import average
 from search.finalizing.finalists import Member
 from search.records import Task
 from search.scoring.calibration import scaled
-from search.scoring.columns import VOID, chunks
+from search.scoring.columns import chunks
 
 Array = NDArray[Any]
 
@@ -61,7 +62,7 @@ def soft_targets(
         if task == "classification":
             parts.append(mixed(np.eye(teacher.shape[1])[truth], teacher))
         else:
-            soft = mixed((truth == 1).astype(float), teacher)
+            soft = mixed((truth == FOREGROUND).astype(float), teacher)
             parts.append(np.where(truth == VOID, np.float32(VOID), soft))
     return np.concatenate(parts)
 

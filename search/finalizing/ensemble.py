@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.sources import VOID
 from search.records import JUDGED, Task
 from search.scoring.calibration import EPSILON, stride_of
 from search.scoring.columns import (
     TOP,
-    VOID,
     PixelCounts,
     chunks,
     count_pixels,

@@ -20,7 +20,7 @@ from search.pictures.previews import highlighted, panel
 from search.pictures.sheets import sheet
 from search.pictures.style import BLUE, VERMILLION
 from search.records import Task
-from search.scoring.calibration import BINS, scaled, stride_of
+from search.scoring.calibration import BINS, bins_of, scaled, stride_of
 from search.scoring.columns import count_pixels
 
 Array = NDArray[Any]
@@ -86,7 +86,7 @@ def reliability(
     else:
         values = scaled(task, probabilities, temperature)
         sure, right = values.max(axis=1), values.argmax(axis=1) == targets
-    bins = np.digitize(sure, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
+    bins = bins_of(sure)
     return [
         {
             "confidence": float(sure[own].mean()),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.scoring.columns import VOID
+from search.datasets.sources import VOID
 
 Array = NDArray[Any]
 

@@ -132,8 +132,12 @@ def stride_of(masks: Array, most: int) -> int:
     return stride
 
 
+def bins_of(confidence: Array) -> Array:
+    """Return the bin of each confidence (0–1), from 0 to `BINS` − 1."""
+    inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
+    return np.digitize(confidence, inner_edges, right=True)
+
+
 def confidence_gaps(confidence: Array, correct: Array) -> tuple[Array, Array]:
     """Return the bin of each confidence, and how far it is from what happened."""
-    inner_edges = np.linspace(0, 1, BINS + 1)[1:-1]
-    bins = np.digitize(confidence, inner_edges, right=True)
-    return bins, correct - confidence
+    return bins_of(confidence), correct - confidence

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.datasets.sources import VOID
 from search.scoring.calibration import (
     BINS,
     EPSILON,
@@ -23,7 +24,6 @@ from search.scoring.intervals import Column
 
 Array = NDArray[Any]
 
-VOID = 255
 TOP = 5
 # Values read at a time: 32 MB as float32.
 CHUNK_VALUES = 1 << 23

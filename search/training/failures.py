@@ -13,6 +13,7 @@ from search.errors import (
     NotFiniteError,
     OutOfTimeError,
     StorageError,
+    first_line,
 )
 from search.machine.room import STORAGE_FAILS
 from search.orders import Order, Outcome
@@ -112,7 +113,7 @@ def failed_outcome(order: Order, error: BaseException) -> Outcome:
         order.order_id,
         state=states.get(kind, "FAILED"),
         failure=kind,
-        message=str(error) if plain else one_line(error),
+        message=str(error) if plain else brief(error),
         traceback="".join(traceback.format_exception(error)) if kind == BUG else None,
     )
     return with_progress(outcome, order)
@@ -135,7 +136,6 @@ def with_progress(outcome: Outcome, order: Order) -> Outcome:
     )
 
 
-def one_line(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """Return `Type: first line`, short enough for a table."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+    return f"{type(error).__name__}: {first_line(error)}"[:300]

@@ -58,14 +58,13 @@ def make_hypermodel(
     """Make the study's hypermodel for the prepared data; `length` in epochs."""
     import hypermodels
 
-    size = data.sizes["train"]
     more = data.sizes["validation"] if use_validation else 0
     return hypermodels.load(study.hypermodel)(
         data.image_shape,
         len(data.class_names),
         input_size=study.image_size,
         weights=study.weights,
-        train_size=min(size, study.limit_train or size) + more,
+        train_size=data.trained_on(study.limit_train) + more,
         epochs=length,
     )
 
