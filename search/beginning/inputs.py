@@ -221,58 +221,78 @@ def chosen_study(
     Raises:
         InputError: it names no study, or two.
     """
-    is_file = ready is not None and ready.endswith(SUFFIX)
-    if is_file and (dataset is not None or hypermodel is not None):
+    given = {key: value for key, value in options.items() if value is not None}
+    refuse_none_or_two(ready, dataset, hypermodel)
+    if ready is not None and ready.endswith(SUFFIX):
+        written = read_study_file(Path(ready))
+        own_name = written.pop("name", None)
+        dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
+        fixed = {**written.pop("fixed"), **given.get("fixed", {})}
+        base = own_study(str(dataset), str(hypermodel), name or own_name)
+        given = {**written, **given, "fixed": fixed}
+    elif ready is not None:
+        base = known_study(ready, name, paths_of)
+    else:
+        base = own_study(str(dataset), str(hypermodel), name)
+    base = as_recorded(base, paths_of(base.name))
+    if "fixed" in given:
+        given["fixed"] = base.fixed | given["fixed"]
+    chosen = replace(base, **given)
+    return with_own_direction(chosen) if "objective" in given else chosen
+
+
+def refuse_none_or_two(
+    ready: str | None, dataset: str | None, hypermodel: str | None
+) -> None:
+    """Raise InputError where a command line names no study, half of one, or two."""
+    halves = (dataset is not None) + (hypermodel is not None)
+    if ready is not None and halves and ready.endswith(SUFFIX):
         raise InputError(
             f"data set and hypermodel as {ready} has them",
-            "another one" if dataset is None or hypermodel is None else "others",
+            "another one" if halves == 1 else "others",
             f"Change them in {ready}, and search under another --name",
         )
-    if (ready is None) == (dataset is None and hypermodel is None):
+    if (ready is None) == (halves == 0):
         raise InputError(
             "a ready-made STUDY, or --dataset with --hypermodel",
             "both" if ready is not None else "neither",
             "`vision-tuner studies` lists the ready-made ones",
         )
-    given = {key: value for key, value in options.items() if value is not None}
-    if ready is not None and is_file:
-        written = read_study_file(Path(ready))
-        own_name = written.pop("name", None)
-        name = name or own_name
-        dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
-        fixed = {**written.pop("fixed"), **given.get("fixed", {})}
-        ready, given = None, {**written, **given, "fixed": fixed}
-    if ready is None:
-        if dataset is None or hypermodel is None:
-            raise InputError(
-                "--dataset and --hypermodel together",
-                "only one of them",
-                "Add the other",
-            )
-        base = own_study(dataset, hypermodel, name)
+    if halves == 1:
+        raise InputError(
+            "--dataset and --hypermodel together", "only one of them", "Add the other"
+        )
+
+
+def known_study(
+    ready: str, name: str | None, paths_of: Callable[[str], StudyPaths]
+) -> Study:
+    """Return a ready-made study, or one that was searched, under a name."""
+    if os.sep in ready:  # no study has such a name
+        ready_made(ready)
+    recorded = paths_of(ready)
+    is_ready_made = ready in {study.name for study in READY_MADE}
+    if is_recorded(recorded) and (name is None or not is_ready_made):
+        base = open_study(recorded)
     else:
-        if os.sep in ready:  # no study has such a name
-            ready_made(ready)
-        recorded = paths_of(ready)
-        known = {study.name for study in READY_MADE}
-        if is_recorded(recorded) and (name is None or ready not in known):
-            base = open_study(recorded)
-        else:
-            base = ready_made(ready)
-        base = replace(base, name=name or ready)
-    before = paths_of(base.name)
-    if is_recorded(before):
-        on_record = open_study(before)
-        for key in ("task", "dataset", "hypermodel"):
-            known, asked = getattr(on_record, key), getattr(base, key)
-            if known == asked or (key == "dataset" and is_same_folder(known, asked)):
-                continue
-            raise changed_setting(before, key, known, asked)
-        base = replace(on_record, name=base.name)
-    if "fixed" in given:
-        given["fixed"] = base.fixed | given["fixed"]
-    chosen = replace(base, **given)
-    return with_own_direction(chosen) if "objective" in given else chosen
+        base = ready_made(ready)
+    return replace(base, name=name or ready)
+
+
+def as_recorded(base: Study, paths: StudyPaths) -> Study:
+    """Return the study on record under the name of one, where there is any.
+
+    Raises:
+        InputError: it has another task, data set or hypermodel.
+    """
+    if not is_recorded(paths):
+        return base
+    on_record = open_study(paths)
+    for key in ("task", "dataset", "hypermodel"):
+        known, asked = getattr(on_record, key), getattr(base, key)
+        if known != asked and not (key == "dataset" and is_same_folder(known, asked)):
+            raise changed_setting(paths, key, known, asked)
+    return replace(on_record, name=base.name)
 
 
 def is_same_folder(first: str, second: str) -> bool:
