@@ -157,6 +157,12 @@ def choose_and_score(
     run: Finalizing, finalists: list[Member], trials: Sequence[Trial]
 ) -> Ensemble:
     """Train the finalists, seal what is chosen among them, and score it."""
+    objective = run.study.objective.removeprefix("val_")
+    if objective != run.study.metric:
+        run.console.print(
+            f"Members are chosen by {run.study.metric}: what networks predict is not"
+            f" judged by {objective}"
+        )
     return write_final_records(run, run.choose(finalists, trials))
 
 
