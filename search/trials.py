@@ -24,19 +24,27 @@ def trials(paths: StudyPaths) -> list[dict[str, Any]]:
     Raises:
         InputError: nothing was searched under this name, or its record is damaged.
     """
-    study = open_study(paths)
+    study, records = open_study(paths), readable(paths)
+    if not study.further_objectives:
+        return [asdict(trial) for trial in records]
+    best = front(records, study)
+    return [asdict(trial) | {"on_front": trial.trial_id in best} for trial in records]
+
+
+def readable(paths: StudyPaths) -> list[Trial]:
+    """Return the trials on record.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     try:
-        records = read_records(paths.trials, Trial)
+        return read_records(paths.trials, Trial)
     except ValueError as error:
         raise InputError(
             "a readable record of trials",
             str(error),
             "Repeat the search, which mends it",
         ) from error
-    if not study.further_objectives:
-        return [asdict(trial) for trial in records]
-    best = front(records, study)
-    return [asdict(trial) | {"on_front": trial.trial_id in best} for trial in records]
 
 
 def print_trials(paths: StudyPaths, console: Console) -> None:
@@ -45,12 +53,11 @@ def print_trials(paths: StudyPaths, console: Console) -> None:
     Knobs that are the same in all trials are listed once, at the end. With several
     objectives, `*` marks the trials that no other beats in all of them.
     """
-    study = open_study(paths)
-    trials(paths)  # complains of a damaged record
-    records = read_records(paths.trials, Trial)
-    on_front = front(records, study)
+    study, records = open_study(paths), readable(paths)
+    on_front = set(front(records, study))
     best = ranked(records, study.direction)
-    ordered = [*best, *(trial for trial in records if trial not in best)]
+    known = {trial.trial_id for trial in best}
+    ordered = [*best, *(t for t in records if t.trial_id not in known)]
     shared = shared_values([trial.values for trial in records])
     console.print(heading(study), style="bold")
     for trial in ordered:

@@ -66,9 +66,10 @@ class Hyperband(RememberingOracle):
 
     def listen(self) -> None:
         """Take in what has become of the trials."""
-        for news_id, trial, standing in self.news():
+        news = list(self.news())
+        for news_id, trial, standing in news:
             self.hear(news_id, trial, standing)
-        if self.further:
+        if self.further and news:
             self.ledger = self.by_fronts()
 
     def may_go_on(self) -> set[str]:

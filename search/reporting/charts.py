@@ -90,9 +90,10 @@ def best_so_far_chart(records: StudyRecords) -> Option:
     crosses: list[Option] = []
     spent = 0
     first = records.trials[0]
+    failed = {trial.trial_id for trial in records.failures}
     for trial in records.trials:
         words = trial_words(trial, records.objective, first)
-        if trial in records.failures:
+        if trial.trial_id in failed:
             message = "\n".join(wrapped(f"{trial.failure}: {trial.message}"))
             place = spent + trial.epochs
             crosses.append({"value": [place, None], "name": f"{words}\n{message}"})

@@ -5,7 +5,9 @@ in one (Deb et al. 2002, NSGA-II, whose order of fronts and crowding is used her
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from search.errors import InputError
 from search.records import Direction, Trial
@@ -112,17 +114,9 @@ def front(trials: Sequence[Trial], study: Study) -> list[str]:
         for trial in trials
         if trial.state != "FAILED" and (point := point_of(trial, study)) is not None
     }
-    best = [
-        name
-        for name, point in points.items()
-        if not any(dominates(other, point) for other in points.values())
-    ]
+    names = list(points)
+    best = [names[i] for i in next(layers(list(points.values())), [])]
     return sorted(best, key=lambda name: (tuple(-x for x in points[name]), name))
-
-
-def dominates(left: Point, right: Point) -> bool:
-    """Return whether `left` is nowhere worse than `right` and somewhere better."""
-    return left != right and all(a >= b for a, b in zip(left, right, strict=True))
 
 
 def best_first(points: Sequence[Point]) -> list[int]:
@@ -135,15 +129,29 @@ def best_first(points: Sequence[Point]) -> list[int]:
     if points and len(points[0]) == 1:
         return sorted(range(len(points)), key=lambda i: (-points[i][0], i))
     order: list[int] = []
-    left = list(range(len(points)))
-    while left:
-        layer = [
-            i for i in left if not any(dominates(points[j], points[i]) for j in left)
-        ]
+    for layer in layers(points):
         space = dict(zip(layer, crowding([points[i] for i in layer]), strict=True))
         order += sorted(layer, key=lambda i: (-space[i], tuple(-x for x in points[i])))
-        left = [i for i in left if i not in set(layer)]
     return order
+
+
+def layers(points: Sequence[Point]) -> Iterator[list[int]]:
+    """Yield the places of the front, of the front without that one, and so on."""
+    values = np.array(points)
+    if not len(values):
+        return
+    better = np.ones((len(values), len(values)), bool)  # [i, j]: i dominates j
+    unlike = np.zeros_like(better)
+    for axis in values.T:
+        better &= axis[:, None] >= axis
+        unlike |= axis[:, None] != axis
+    better &= unlike
+    above, left = better.sum(axis=0), np.ones(len(values), bool)
+    while left.any():
+        layer = left & (above == 0)
+        yield np.flatnonzero(layer).tolist()
+        above -= better[layer].sum(axis=0)
+        left &= ~layer
 
 
 def crowding(points: Sequence[Point]) -> list[float]:
