@@ -235,7 +235,7 @@ def vary_knob(
     ]
     trainings.console.print(
         f"Comparing {knob} = {', '.join(labels)} from {base}: {len(runs)} trainings of"
-        f" at most {study.epochs} epochs, {len(runs) * study.epochs} in all"
+        f" at most {counted(study.epochs, 'epoch')}, {len(runs) * study.epochs} in all"
         + trainings.foretold(len(runs) * study.epochs)
     )
     # Found before hours of training: a damaged record of before is told now.

@@ -34,7 +34,7 @@ def space(study: Study, data_dir: Path | None, say: Say = ignore) -> dict[str, A
     load_keras()
     with suited():
         hypermodel = make_hypermodel(study, data, study.epochs)
-        declared = declare_space(hypermodel, study.fixed)
+        declared = declare_space(hypermodel, study.fixed, study.narrowed)
     trials, epochs = planned(study) or (None, None)
     seconds = epoch_seconds(study, hypermodel, declared, data)
     return {

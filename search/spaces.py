@@ -1,21 +1,32 @@
-"""The search space of a study: declared by its hypermodel, narrowed by `--fix`."""
+"""The search space of a study: declared by its hypermodel, `--fix`ed and narrowed."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from search.errors import InputError
 from search.records import Value, Values
 from search.wording import suggestion
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:
+
+def declare_space(
+    hypermodel: Any,
+    fixed: Mapping[str, Value],
+    narrowed: Mapping[str, Sequence[Value]] = NOTHING,
+) -> Any:
     """Return the study's space as `keras_tuner.HyperParameters`.
 
     Fixed knobs stay in it with their one value; knobs that can then never be active
     are left out.
 
+    Args:
+        narrowed: knob -> the lowest and the highest number, or some of its choices.
+
     Raises:
-        InputError: a fixed knob or value is not in the space.
+        InputError: a knob or value is not in the space, or a knob is named twice.
     """
     import keras_tuner
 
@@ -27,15 +38,95 @@ def declare_space(hypermodel: Any, fixed: Mapping[str, Value]) -> Any:
         name: checked(name, value, knobs, extra.get(name, ()))
         for name, value in fixed.items()
     }
+    refuse_both(fixed, narrowed)
+    for name, values in narrowed.items():
+        for value in values:
+            checked(name, value, knobs)
     space = keras_tuner.HyperParameters()
     for knob in knobs:
-        if can_be_active(knob, settled):
+        if knob.name in narrowed:
+            knob = narrow(knob, narrowed[knob.name])
+        if can_be_active(knob, space):
             if knob.name in settled:
                 knob = keras_tuner.engine.hyperparameters.Fixed(
                     knob.name, settled[knob.name], conditions=knob.conditions
                 )
             space.merge([knob])
     return space
+
+
+def refuse_both(
+    fixed: Mapping[str, Value], narrowed: Mapping[str, Sequence[Value]]
+) -> None:
+    """Raise InputError where a knob is fixed and narrowed, or narrowed to one value."""
+    for name, values in narrowed.items():
+        if name in fixed:
+            raise InputError(
+                f"{name} fixed or narrowed", "both", "Leave one of the two out"
+            )
+        if len(set(values)) < 2:
+            one = values[0] if values else "VALUE"
+            raise InputError(
+                f"at least two values of {name}",
+                ", ".join(map(str, values)) or "none",
+                f"A knob of one value is fixed: --fix {name}={one}",
+            )
+
+
+def narrow(knob: Any, values: Sequence[Value]) -> Any:
+    """Return a knob with a part of its range; the default is moved into it.
+
+    Raises:
+        InputError: not two numbers, the lower first, or values the knob has not.
+    """
+    import keras_tuner
+
+    kinds = keras_tuner.engine.hyperparameters
+    kind = type(knob).__name__
+    taken = [accept(knob, value) for value in values]
+    if any(value is None for value in taken):
+        return knob  # of another condition, which has other values
+    if kind == "Choice":
+        choices = [choice for choice in knob.values if choice in taken]
+        default = knob.default if knob.default in choices else choices[0]
+        return kinds.Choice(
+            knob.name, choices, knob.ordered, default, conditions=knob.conditions
+        )
+    if kind not in ("Int", "Float"):
+        return knob
+    ends = [float(value) for value in values]
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise InputError(
+            f"{knob.name}=LOW..HIGH", ", ".join(map(str, values)), "Name both ends"
+        )
+    low, high = ends if kind == "Float" else map(int, ends)
+    if knob.step is not None and knob.sampling == "linear":
+        low, high = on_grid(knob, low, math.ceil), on_grid(knob, high, math.floor)
+    return getattr(kinds, kind)(
+        knob.name,
+        min_value=low,
+        max_value=high,
+        step=knob.step,
+        sampling=knob.sampling,
+        default=min(max(knob.default, low), high),
+        conditions=knob.conditions,
+    )
+
+
+def on_grid(knob: Any, value: float, rounded: Callable[[float], int]) -> float:
+    """Return the number of a knob with steps that is next to a value."""
+    steps = rounded(round((value - knob.min_value) / knob.step, 9))
+    found: float = knob.min_value + steps * knob.step
+    return found if isinstance(knob.step, int) else round(found, 9)
+
+
+def can_be_active(knob: Any, space: Any) -> bool:
+    """Return whether the knobs of a space may have the values that one depends on."""
+    for condition in knob.conditions:
+        parents = [known for known in space.space if known.name == condition.name]
+        if not any(accept(p, v) is not None for p in parents for v in condition.values):
+            return False
+    return True
 
 
 def on_request(hypermodel: Any) -> dict[str, tuple[Value, ...]]:
@@ -143,14 +234,6 @@ def range_of(knob: Any) -> str:
     return f"{knob.min_value:g} … {knob.max_value:g}{scale}"
 
 
-def can_be_active(knob: Any, settled: Mapping[str, Value]) -> bool:
-    """Return whether the fixed values leave a way for the knob to be active."""
-    return all(
-        condition.name not in settled or settled[condition.name] in condition.values
-        for condition in knob.conditions
-    )
-
-
 def condition_of(knob: Any) -> str:
     """Return when a knob is active, in words, or an empty string for always."""
     return " and ".join(
@@ -173,36 +256,6 @@ def knob_domains(space: Any) -> dict[str, list[Value] | tuple[float, float] | No
         else:
             domains[knob.name] = (knob.min_value, knob.max_value)
     return domains
-
-
-def parse_fixed(assignments: list[str], option: str = "--fix") -> Values:
-    """Parse `KNOB=VALUE` words into typed values.
-
-    Raises:
-        InputError: a word has no `=`.
-    """
-    fixed: Values = {}
-    for word in assignments:
-        name, equals, text = word.partition("=")
-        if not equals or not name or not text:
-            raise InputError(
-                f"{option} KNOB=VALUE", repr(word), "Write one knob and value"
-            )
-        fixed[name.strip()] = parse_value(text.strip())
-    return fixed
-
-
-def parse_value(text: str) -> Value:
-    """Parse a value: true/false, whole number, number, or a word."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            number: Value = kind(text)
-        except ValueError:
-            continue
-        return number
-    return text
 
 
 def completed(space: Any, values: Mapping[str, Value]) -> Values:

@@ -1,5 +1,6 @@
 """What a command line means: durations, fixed knobs, remembered options."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,10 +16,11 @@ from search.beginning.inputs import (
 from search.beginning.preparation import begin
 from search.beginning.study_checks import check_study
 from search.beginning.study_record import fingerprint, record_study
+from search.commands.knobs import parse_fixed, parse_narrowed
 from search.datasets import prepare
 from search.errors import InputError
 from search.paths import StudyPaths, name_from, study_paths
-from search.spaces import can_be_active, declare_space, parse_fixed, range_of
+from search.spaces import declare_space, range_of
 from search.studies import Study, read_study, ready_made
 
 
@@ -60,10 +62,8 @@ def test_a_fixed_knob_has_one_value_and_takes_its_dead_branches_along() -> None:
     space = declare_space(Toy(), {"optimizer": "adam", "depth": 2})
     assert [knob.name for knob in space.space] == ["optimizer", "depth", "residual"]
     assert space.values == {"optimizer": "adam", "depth": 2, "residual": False}
-    free = declare_space(Toy(), {})
-    momentum = next(knob for knob in free.space if knob.name == "momentum")
-    assert can_be_active(momentum, {"optimizer": "sgd"})
-    assert not can_be_active(momentum, {"optimizer": "adam"})
+    other = declare_space(Toy(), {"optimizer": "sgd"})
+    assert [knob.name for knob in other.space][:2] == ["optimizer", "momentum"]
 
 
 def test_a_whole_number_fixes_a_choice_of_fractions() -> None:
@@ -113,6 +113,66 @@ def test_values_outside_a_knob_are_refused_with_its_range(fixed: Any) -> None:
     (name,) = fixed
     with pytest.raises(InputError, match=name):
         declare_space(Toy(), fixed)
+
+
+def test_a_narrowed_knob_has_a_part_of_its_range_and_a_default_within() -> None:
+    class Knobs:
+        def declare(self, hp: Any) -> None:
+            hp.Choice("backbone", ["vgg16", "mobilenet", "resnet"], default="vgg16")
+            with hp.conditional_scope("backbone", ["vgg16"]):
+                hp.Int("blocks", 0, 5)
+            hp.Float("rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+            hp.Float("dropout", 0.0, 0.5, step=0.1)
+            hp.Int("depth", 1, 9, step=2)
+
+    words = "backbone=resnet,mobilenet rate=1e-4..1e-3 dropout=0.15..0.4 depth=2..7"
+    space = declare_space(Knobs(), {}, parse_narrowed(words.split()))
+    ranges = {knob.name: (range_of(knob), knob.default) for knob in space.space}
+    assert ranges == {  # without blocks, which only VGG16 has
+        "backbone": ("mobilenet or resnet", "mobilenet"),
+        "rate": ("0.0001 … 0.001, log", 1e-3),
+        "dropout": ("0.2 … 0.4", 0.2),
+        "depth": ("3 … 7", 3),
+    }
+    drawn = [knob.random_sample(seed) for seed in range(40) for knob in space.space[3:]]
+    assert set(drawn) == {3, 5, 7}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "words", "told"),
+    [
+        ({}, "depth=2..9", "depth 1 … 5"),
+        ({}, "depth=4..2", "LOW..HIGH"),
+        ({}, "depth=2,3,4", "LOW..HIGH"),
+        ({}, "depth=3", "--fix depth=3"),
+        ({}, "depth=", "KNOB=LOW..HIGH"),
+        ({}, "optimizer=adam,lion", "adam or sgd"),
+        ({}, "depht=1..2", "Did you mean depth"),
+        ({"depth": 2}, "depth=1..2", "fixed or narrowed"),
+    ],
+)
+def test_what_cannot_be_narrowed_is_told(fixed: Any, words: str, told: str) -> None:
+    with pytest.raises(InputError, match=re.escape(told)):
+        declare_space(Toy(), fixed, parse_narrowed([words]))
+
+
+def test_narrowed_knobs_are_of_the_study_and_add_to_those_of_its_file(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(
+        '[study]\ndataset = "shapes"\nhypermodel = "convnet"\n'
+        "[narrowed]\nstages = [2, 3]\n"
+    )
+    paths_of = paths_in(tmp_path)
+    more = {"narrowed": {"learning_rate": [0.001, 0.01]}}
+    study = chosen_study(str(file), None, None, None, more, paths_of)
+    assert study.narrowed == {"stages": [2, 3], "learning_rate": [0.001, 0.01]}
+    plain = replace(study, narrowed={})
+    assert fingerprint(study, "data", None) != fingerprint(plain, "data", None)
+    record_study(paths_of(study.name), study, {}, "mark", "")
+    again = chosen_study(study.name, None, None, None, {}, paths_of)
+    assert again == study
 
 
 def paths_in(folder: Path) -> Any:

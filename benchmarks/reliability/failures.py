@@ -19,13 +19,14 @@ import forked
 import searches
 from failing_network import FailingModel, planned_failure
 
+from search.commands.knobs import parse_fixed
 from search.datasets import prepare
 from search.driving.driver import Driver
 from search.oracles import FACTOR, make_oracle, planned
 from search.oracles.brackets import plan_brackets
 from search.paths import StudyPaths
 from search.records import Trial
-from search.spaces import declare_space, parse_fixed
+from search.spaces import declare_space
 from search.studies import Study
 from search.training.loop import make_hypermodel
 from search.watching.live import Quiet

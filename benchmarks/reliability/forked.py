@@ -21,12 +21,13 @@ from light_network import LightModel
 
 from search.beginning.inputs import described, only_driver
 from search.beginning.study_record import fingerprint, record_study
+from search.commands.knobs import parse_fixed
 from search.datasets import prepare
 from search.driving.driver import Driver
 from search.machine.backend import load_keras
 from search.oracles import make_oracle
 from search.paths import study_paths
-from search.spaces import declare_space, parse_fixed
+from search.spaces import declare_space
 from search.studies import Study
 from search.training import loop, streams
 from search.training.loop import make_hypermodel

@@ -34,6 +34,8 @@ from search.studies import (
     ready_made,
 )
 
+# Settings by knob: those of a command line are added to those that are known.
+OF_KNOBS = ("fixed", "narrowed")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -227,16 +229,17 @@ def chosen_study(
         written = read_study_file(Path(ready))
         own_name = written.pop("name", None)
         dataset, hypermodel = written.pop("dataset"), written.pop("hypermodel")
-        fixed = {**written.pop("fixed"), **given.get("fixed", {})}
+        knobs = {key: written.pop(key) | given.get(key, {}) for key in OF_KNOBS}
         base = own_study(str(dataset), str(hypermodel), name or own_name)
-        given = {**written, **given, "fixed": fixed}
+        given = {**written, **given, **knobs}
     elif ready is not None:
         base = known_study(ready, name, paths_of)
     else:
         base = own_study(str(dataset), str(hypermodel), name)
     base = as_recorded(base, paths_of(base.name))
-    if "fixed" in given:
-        given["fixed"] = base.fixed | given["fixed"]
+    for key in OF_KNOBS:
+        if key in given:
+            given[key] = getattr(base, key) | given[key]
     chosen = replace(base, **given)
     return with_own_direction(chosen) if "objective" in given else chosen
 

@@ -96,7 +96,7 @@ def begin(
     with suited():
         hypermodel = make_hypermodel(study, data, study.epochs)
         check_objectives(study, hypermodel)
-        space = declare_space(hypermodel, study.fixed)
+        space = declare_space(hypermodel, study.fixed, study.narrowed)
         for note in unlike_losses(study, space):
             say(note)
         flops = cache(default_flops(hypermodel, space))

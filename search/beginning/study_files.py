@@ -17,12 +17,13 @@ from search.wording import suggestion
 SUFFIX = ".toml"
 # Decided by the others, or by where it runs.
 LEFT_OUT = (
-    *("task", "direction", "further_objectives", "fixed", "data_dir"),
-    *("budget_seconds", "trial_timeout_seconds"),
+    *("task", "direction", "further_objectives", "fixed", "narrowed"),
+    *("data_dir", "budget_seconds", "trial_timeout_seconds"),
 )
 KEYS = tuple(
     field.name for field in dataclasses.fields(Study) if field.name not in LEFT_OUT
 )
+TABLES = ("study", "fixed", "narrowed")
 REQUIRED = ("dataset", "hypermodel")
 # One objective, or a list of several, as `--objective` repeated.
 TYPES = get_type_hints(Study) | {"objective": str | list[str]}
@@ -35,7 +36,7 @@ WORDS = {
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
-    """Return the fields of `Study` that a file sets; `fixed` holds the knobs.
+    """Return the fields of `Study` that a file sets; `fixed` and `narrowed` hold knobs.
 
     A dataset that is a folder is relative to the file.
 
@@ -50,15 +51,15 @@ def read_study_file(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("a TOML file", f"{path}: {error}", "Mend that line") from error
-    for table in ("study", "fixed"):
+    for table in TABLES:
         if not isinstance(content.get(table, {}), dict):
             raise InputError(f"[{table}] in {path}", f"{table} = …", "Make it a table")
     settings = dict(content.get("study", {}))
-    unknown = [key for key in content if key not in ("study", "fixed")]
+    unknown = [key for key in content if key not in TABLES]
     unknown += [key for key in settings if key not in KEYS]
     if unknown:
         raise InputError(
-            f"the keys {', '.join(KEYS)} in [study] of {path}, and [fixed]",
+            f"the keys {', '.join(KEYS)} in [study] of {path}, [fixed] and [narrowed]",
             repr(unknown[0]),
             suggestion(unknown[0], KEYS) + "Remove or correct it",
         )
@@ -74,7 +75,15 @@ def read_study_file(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"one value for {knob} in [fixed] of {path}",
                 repr(value),
-                "Choose one; a knob that is not in [fixed] is searched",
+                "Choose one; a knob that is not in [fixed] is searched, and [narrowed]"
+                " leaves some values",
+            )
+    for knob, values in content.get("narrowed", {}).items():
+        if not isinstance(values, list):
+            raise InputError(
+                f"a list of values for {knob} in [narrowed] of {path}",
+                repr(values),
+                "Write [lowest, highest], or the choices that are left",
             )
     missing = [key for key in REQUIRED if key not in settings]
     if missing:
@@ -85,7 +94,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
     if "objective" in settings:
         named = settings.pop("objective")
         settings |= objective_fields([named] if isinstance(named, str) else named)
-    return settings | {"fixed": dict(content.get("fixed", {}))}
+    return settings | {key: dict(content.get(key, {})) for key in TABLES[1:]}
 
 
 def is_of(value: Any, kind: Any) -> bool:

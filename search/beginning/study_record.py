@@ -40,6 +40,8 @@ def fingerprint(
     }
     if study.precision == PRECISIONS[0]:
         del settings["precision"]  # as when there was no choice
+    if not study.narrowed:
+        del settings["narrowed"]
     if weights_hash is not None:
         del settings["weights"]  # a file is what it holds, wherever it lies
     parts = [settings, data_fingerprint, weights_hash, *code_hashes]

@@ -18,6 +18,7 @@ from search.commands.options import (
     LimitTrain,
     LogsDir,
     Name,
+    Narrow,
     Quiet,
     Ray,
     ReadyMade,
@@ -78,6 +79,7 @@ def compare(
     dataset: Dataset = None,
     hypermodel: HyperModelName = None,
     fix: Fix = None,
+    narrow: Narrow = None,
     limit_train: LimitTrain = None,
     image_size: ImageSize = None,
     weights: Weights = None,
@@ -94,10 +96,10 @@ def compare(
     from dataclasses import asdict
 
     from search.beginning.inputs import chosen_study
+    from search.commands.knobs import parse_fixed, parse_narrowed, parse_value
     from search.commands.who_trains import who_trains
     from search.compare import compare
     from search.comparing.tables import print_comparison
-    from search.spaces import parse_fixed, parse_value
 
     chosen = chosen_study(
         study,
@@ -107,6 +109,7 @@ def compare(
         {
             "epochs": epochs,
             "fixed": parse_fixed(fix) if fix else None,
+            "narrowed": parse_narrowed(narrow) if narrow else None,
             "limit_train": limit_train,
             "image_size": image_size,
             "weights": weights,

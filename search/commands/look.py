@@ -19,6 +19,7 @@ from search.commands.options import (
     LimitTrain,
     LogsDir,
     Name,
+    Narrow,
     ReadyMade,
     ResultsDir,
     Seed,
@@ -146,6 +147,7 @@ def space(
     epochs: Epochs = None,
     trials: Trials = None,
     fix: Fix = None,
+    narrow: Narrow = None,
     limit_train: LimitTrain = None,
     image_size: ImageSize = None,
     weights: Weights = None,
@@ -159,8 +161,8 @@ def space(
 ) -> None:
     """Show each knob of a study and what searching it costs."""
     from search.beginning.inputs import chosen_study
+    from search.commands.knobs import parse_fixed, parse_narrowed
     from search.space import print_space, space
-    from search.spaces import parse_fixed
 
     chosen = chosen_study(
         study,
@@ -172,6 +174,7 @@ def space(
             "epochs": epochs,
             "trials": trials,
             "fixed": parse_fixed(fix) if fix else None,
+            "narrowed": parse_narrowed(narrow) if narrow else None,
             "limit_train": limit_train,
             "image_size": image_size,
             "weights": weights,

@@ -26,6 +26,7 @@ from search.commands.options import (
     MaxLatency,
     MaxParameters,
     Name,
+    Narrow,
     Objective,
     Patience,
     Precision,
@@ -73,6 +74,7 @@ def search(
     trials_per_gpu: TrialsPerGpu = "1",
     worker_memory: WorkerMemory = None,
     fix: Fix = None,
+    narrow: Narrow = None,
     start_from: StartFrom = None,
     limit_train: LimitTrain = None,
     image_size: ImageSize = None,
@@ -95,6 +97,7 @@ def search(
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
     from search.beginning.inputs import chosen_study, parse_duration
+    from search.commands.knobs import parse_fixed, parse_narrowed
     from search.commands.who_trains import who_trains
     from search.driving.budgets import seconds_left
     from search.finalize import finalize as run_finalize
@@ -104,7 +107,6 @@ def search(
     from search.scoring.pareto import objective_fields
     from search.search import check_success, print_found, search
     from search.search import dry_run as foresee
-    from search.spaces import parse_fixed
     from search.trials import trials as read_trials
 
     chosen = chosen_study(
@@ -123,6 +125,7 @@ def search(
             if trial_timeout
             else None,
             "fixed": parse_fixed(fix) if fix else None,
+            "narrowed": parse_narrowed(narrow) if narrow else None,
             "start_from": start_from or None,
             **objective_fields(objective or ()),
             "limit_train": limit_train,

@@ -162,6 +162,13 @@ Fix = Annotated[
     list[str] | None,
     typer.Option(metavar="KNOB=VALUE", help="Take a knob out of the search."),
 ]
+Narrow = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KNOB=…",
+        help="Search a part of a knob's range: LOW..HIGH, or some choices, A,B.",
+    ),
+]
 Tuner = Annotated[
     str | None,
     typer.Option(

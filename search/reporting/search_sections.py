@@ -1,10 +1,10 @@
 """The sections on the search itself: curves, knobs, rungs, failures, every trial."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.records import Trial
+from search.records import Trial, Value
 from search.reporting.blocks import (
     Block,
     Cell,
@@ -63,6 +63,7 @@ def search_section(records: StudyRecords) -> Section | None:
             ("Pretrained weights", pretrained_weights(study)),
             ("Seed", str(study.seed)),
             ("Fixed knobs", values_text(study.fixed) or "none"),
+            *narrowed_fact(study.narrowed),
             *further_settings(study),
             ("Trials by state", states(records.trials)),
         ]
@@ -289,6 +290,14 @@ def environment_facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Machine", machine_of(environment)),
         ("Packages", ", ".join(f"{k} {v}" for k, v in packages.items())),
     ]
+
+
+def narrowed_fact(
+    narrowed: Mapping[str, Sequence[Value]],
+) -> list[tuple[str, str]]:
+    """Return which parts of their ranges knobs were searched in, if in parts."""
+    parts = [f"{name} {', '.join(map(str, v))}" for name, v in narrowed.items()]
+    return [("Narrowed knobs", "; ".join(parts))] if parts else []
 
 
 def flag(option: str, value: Any) -> str:

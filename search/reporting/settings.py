@@ -10,8 +10,9 @@ from search.wording import counted, setting_text
 # Fields of a study that other facts, headings and sections tell, or its command.
 TOLD_ELSEWHERE = (
     *("name", "task", "dataset", "hypermodel", "tuner", "objective", "direction"),
-    *("epochs", "trials", "fixed", "limit_train", "image_size", "weights", "seed"),
-    *("patience", "data_dir", "budget_seconds", "further_objectives", "total_epochs"),
+    *("epochs", "trials", "fixed", "narrowed", "limit_train", "image_size", "weights"),
+    *("seed", "patience", "data_dir", "budget_seconds", "further_objectives"),
+    "total_epochs",
 )
 
 
