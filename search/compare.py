@@ -50,7 +50,7 @@ from search.records import Finalist, Trial, Value, Values, ranked, read_records
 from search.scoring.paired import resolution_of
 from search.studies import Study, is_recorded
 from search.training.failures import raise_where_storage_failed
-from search.wording import duration, shown
+from search.wording import counted, duration, shown
 
 
 @dataclass
