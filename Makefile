@@ -25,6 +25,7 @@ docs: .venv/installed
 	$(BIN)/python -m docs.hypermodels
 	$(BIN)/python -m docs.api
 	$(BIN)/python -m docs.results
+	$(BIN)/python -m docs.cli
 
 # Wheel and sdist, installed into clean environments of every Python there is.
 package-check: .venv/installed

@@ -61,7 +61,7 @@ def write_report(
         "# Measured: which tuner finds the best at the same cost",
         "",
         "Written by `python -m benchmarks.search_efficiency`; what the columns mean"
-        " stands in [tuners.md](tuners.md).",
+        " stands in [tuners-evidence.md](tuners-evidence.md).",
         "",
     ]
     if alone:

@@ -197,7 +197,7 @@ def run_seed(
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return the rows of docs/tuners.md: means and standard deviations of the seeds."""
+    """Return rows for docs/tuners-evidence.md: means and standard deviations."""
     lines = ["| | seeds | trials | epochs | best single, test | ensemble, test |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for side in SIDES:

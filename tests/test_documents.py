@@ -191,8 +191,12 @@ def workshop(tutorials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "flowers" / "lily", folder / "photos")
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     Image.fromarray(noise).save(folder / "picture.jpg")
-    for page, file in (("hypermodel", "my_network.py"), ("tuner", "my_tuner.py")):
-        blocks = code_blocks((ROOT / "docs" / f"own-{page}.md").read_text())
+    for page, file in (
+        ("own-hypermodel", "my_network.py"),
+        ("own-tuner", "my_tuner.py"),
+        ("study-file", "my_convnet.py"),
+    ):
+        blocks = code_blocks((ROOT / "docs" / f"{page}.md").read_text())
         (code,) = [code for _, code in blocks if code.startswith(f"# {file}")]
         (folder / file).write_text(code)
     for name, kind in (
@@ -318,15 +322,50 @@ def test_the_readme_s_python_runs(
 
 def test_links_of_the_pages_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "results" / "README.md"]:
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[\w-]*)?\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), (page.name, target)
+        links = re.findall(r"\]\(([^)#]*)(?:#([\w-]*))?\)", page.read_text())
+        for target, place in links:
+            if "://" in target:
+                continue
+            file = page.parent / target if target else page
+            assert file.exists(), (page.name, target)
+            if place:
+                titles = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+                assert place in map(anchor_of, titles), (page.name, target, place)
+
+
+def anchor_of(title: str) -> str:
+    """Return what GitHub calls a heading in links."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in ROOT.glob("docs/*.md"):
+        assert page.name == "README.md" or f"({page.name}" in index, page.name
+
+
+def test_every_key_of_a_study_file_is_explained() -> None:
+    from search.beginning.study_files import KEYS
+
+    page = (ROOT / "docs" / "study-file.md").read_text()
+    table = page.partition("## Keys of")[2].partition("## Objectives")[0]
+    explained = re.findall(r"`(\w+)`(?=[,\s|])", table)
+    assert not set(KEYS) - set(explained)
+
+
+def test_the_python_of_the_pages_that_trains_nothing_runs() -> None:
+    for name in ("from-keras-tuner", "own-hypermodel"):
+        blocks = code_blocks((ROOT / "docs" / f"{name}.md").read_text())
+        for language, content in blocks:
+            if language == "python" and not content.startswith("# "):
+                exec(compile(content, name, "exec"), {})
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    from docs import api, results
+    from docs import api, cli, results
 
-    assert api.PAGE.read_text() == api.page(), "run `make docs`"
+    for written in (api, cli):
+        assert written.PAGE.read_text() == written.page(), "run `make docs`"
     readme = ROOT / "results" / "README.md"
     assert readme.read_text() == results.page(), "run `make docs`"
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# One search on several nodes of a Slurm cluster: `sbatch slurm.sh`.
+# One search on several nodes of a Slurm cluster: `sbatch docs/scale/slurm.sh`.
 #
 # The first node runs the driver and trains too. When the time is up, or a node failed
 # the job, submit the same file again: the search goes on from its last epochs.
@@ -17,7 +17,7 @@
 set -euo pipefail
 
 # Edit these three. All must lie on storage that every node mounts at the same path.
-environment=$HOME/vision-tuner/.venv     # where `pip install '.[ray]'` ran
+environment=$HOME/vision-tuner/.venv     # where `pip install '.[ray,cuda]'` ran
 folder=$HOME/vision-tuner                # results and TensorBoard logs go below it
 search=(cifar100-convnet --epochs 81 --cpus-per-trial 4 --gpus-per-trial 1)
 

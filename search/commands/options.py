@@ -140,7 +140,7 @@ ReadyMade = Annotated[
     str | None,
     typer.Argument(
         metavar="STUDY",
-        help="A ready-made study, or a study.toml.",
+        help="A ready-made study, one that was begun, or a study.toml.",
         autocompletion=all_studies,
     ),
 ]

@@ -25,7 +25,7 @@ from search.oracles.brackets import (
 )
 from search.oracles.ledger import Ledger, Run
 
-# As Optuna's; measured against 3, with more peers, in docs/tuners.md.
+# As Optuna's; measured against 3, with more peers, in docs/tuners-evidence.md.
 HALVING_FACTOR = 4
 
 
@@ -85,7 +85,7 @@ def rungs_to(epochs: int, factor: int) -> tuple[int, ...]:
 
     One epoch is the least that can be ordered. Rungs that are counted down from
     `epochs` by the exact factor would leave steps of one or two epochs at the bottom,
-    each with a whole cut (docs/tuners.md).
+    each with a whole cut (docs/tuners-evidence.md).
     """
     cuts = max(1, round(math.log(epochs, factor)))
     return tuple(sorted({round(epochs ** (cut / cuts)) for cut in range(cuts + 1)}))

@@ -5,7 +5,7 @@ losses of any scale, outliers and plateaus are all the same to the Gaussian proc
 a batch of fresh random configurations the one with the largest expected improvement,
 times the probability that it can be trained at all, is proposed. Candidates are drawn
 from the whole space, not around the best: near ones were measured to repeat what is
-known (docs/tuners.md).
+known (docs/tuners-evidence.md).
 
 Sources: Jones et al. 1998 (expected improvement); Gelbart et al. 2014 (times the
 probability of being feasible); Ginsbourger et al. 2010 (pending configurations count
