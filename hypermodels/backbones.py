@@ -192,7 +192,7 @@ def build_backbone(
             ) from error
         if not isinstance(error, ValueError):
             raise
-        if weights in ("none", "imagenet"):
+        if weights == "none":
             raise
         raise WeightsError(
             f"Expected weights of {backbone.application} without its top. "

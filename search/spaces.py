@@ -9,13 +9,15 @@ from search.errors import InputError
 from search.records import Value, Values
 from search.wording import suggestion
 
+# A part of a knob's range: `LOW..HIGH`, or some of its choices.
+Part = str | Sequence[Value]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def declare_space(
     hypermodel: Any,
     fixed: Mapping[str, Value],
-    narrowed: Mapping[str, Sequence[Value]] = NOTHING,
+    narrowed: Mapping[str, Part] = NOTHING,
 ) -> Any:
     """Return the study's space as `keras_tuner.HyperParameters`.
 
@@ -23,7 +25,7 @@ def declare_space(
     are left out.
 
     Args:
-        narrowed: knob -> the lowest and the highest number, or some of its choices.
+        narrowed: knob -> `LOW..HIGH`, or some of its choices.
 
     Raises:
         InputError: a knob or value is not in the space, or a knob is named twice.
@@ -38,14 +40,9 @@ def declare_space(
         name: checked(name, value, knobs, extra.get(name, ()))
         for name, value in fixed.items()
     }
-    refuse_both(fixed, narrowed)
-    for name, values in narrowed.items():
-        for value in values:
-            checked(name, value, knobs)
+    parts = narrowed_knobs(knobs, fixed, narrowed)
     space = keras_tuner.HyperParameters()
-    for knob in knobs:
-        if knob.name in narrowed:
-            knob = narrow(knob, narrowed[knob.name])
+    for knob in parts:
         if can_be_active(knob, space):
             if knob.name in settled:
                 knob = keras_tuner.engine.hyperparameters.Fixed(
@@ -55,53 +52,67 @@ def declare_space(
     return space
 
 
-def refuse_both(
-    fixed: Mapping[str, Value], narrowed: Mapping[str, Sequence[Value]]
-) -> None:
-    """Raise InputError where a knob is fixed and narrowed, or narrowed to one value."""
-    for name, values in narrowed.items():
+def narrowed_knobs(
+    knobs: Sequence[Any], fixed: Mapping[str, Value], narrowed: Mapping[str, Part]
+) -> list[Any]:
+    """Return the knobs, some with a part of their range.
+
+    A knob that is declared under several conditions is narrowed under those where it
+    has such values.
+
+    Raises:
+        InputError: a part holds no two values of the knob, or the knob is fixed, too.
+    """
+    for name in narrowed:
+        checked_name(name, knobs)
         if name in fixed:
             raise InputError(
                 f"{name} fixed or narrowed", "both", "Leave one of the two out"
             )
-        if len(set(values)) < 2:
-            one = values[0] if values else "VALUE"
-            raise InputError(
-                f"at least two values of {name}",
-                ", ".join(map(str, values)) or "none",
-                f"A knob of one value is fixed: --fix {name}={one}",
-            )
+    found, left = [], set(narrowed)
+    for knob in knobs:
+        part = narrowed.get(knob.name)
+        smaller = None if part is None else narrow(knob, part)
+        if smaller is not None:
+            left.discard(knob.name)
+        found.append(smaller or knob)
+    for name in left:
+        ranges = dict.fromkeys(range_of(knob) for knob in knobs if knob.name == name)
+        raise InputError(
+            f"{name}=LOW..HIGH of a number or some of its choices, with at least two"
+            f" values of {' or '.join(ranges)}",
+            part_text(narrowed[name]),
+            "Choose another part; --fix takes a single value",
+        )
+    return found
 
 
-def narrow(knob: Any, values: Sequence[Value]) -> Any:
-    """Return a knob with a part of its range; the default is moved into it.
+def narrow(knob: Any, part: Part) -> Any | None:
+    """Return a knob with a part of its range; None where that is no part of it.
 
-    Raises:
-        InputError: not two numbers, the lower first, or values the knob has not.
+    The default is moved into it.
     """
     import keras_tuner
 
-    kinds = keras_tuner.engine.hyperparameters
-    kind = type(knob).__name__
-    taken = [accept(knob, value) for value in values]
-    if any(value is None for value in taken):
-        return knob  # of another condition, which has other values
+    kinds, kind = keras_tuner.engine.hyperparameters, type(knob).__name__
     if kind == "Choice":
-        choices = [choice for choice in knob.values if choice in taken]
+        choices = choices_in(knob, part)
+        if len(choices) < 2:
+            return None
         default = knob.default if knob.default in choices else choices[0]
         return kinds.Choice(
             knob.name, choices, knob.ordered, default, conditions=knob.conditions
         )
-    if kind not in ("Int", "Float"):
-        return knob
-    ends = [float(value) for value in values]
-    if len(ends) != 2 or ends[0] > ends[1]:
-        raise InputError(
-            f"{knob.name}=LOW..HIGH", ", ".join(map(str, values)), "Name both ends"
-        )
-    low, high = ends if kind == "Float" else map(int, ends)
-    if knob.step is not None and knob.sampling == "linear":
+    ends = ends_of(part)
+    if kind not in ("Int", "Float") or ends is None:
+        return None
+    low, high = max(ends[0], knob.min_value), min(ends[1], knob.max_value)
+    if ends[0] < knob.min_value or ends[1] > knob.max_value or low >= high:
+        return None
+    if knob.step is not None or kind == "Int":
         low, high = on_grid(knob, low, math.ceil), on_grid(knob, high, math.floor)
+    if low >= high:
+        return None
     return getattr(kinds, kind)(
         knob.name,
         min_value=low,
@@ -113,11 +124,42 @@ def narrow(knob: Any, values: Sequence[Value]) -> Any:
     )
 
 
+def choices_in(knob: Any, part: Part) -> list[Value]:
+    """Return the choices of a knob that are in a part, all of which it must have."""
+    if isinstance(part, str):
+        ends = ends_of(part)
+        numbers = [v for v in knob.values if isinstance(as_typed(v), float)]
+        if ends is None or len(numbers) < len(knob.values):
+            return []
+        return [value for value in numbers if ends[0] <= value <= ends[1]]
+    taken = [accept(knob, value) for value in part]
+    return [] if None in taken else [v for v in knob.values if v in taken]
+
+
+def ends_of(part: Part) -> tuple[float, float] | None:
+    """Return the ends of LOW..HIGH, None where a part is something else."""
+    if not isinstance(part, str):
+        return None
+    try:
+        low, high = map(float, part.split(".."))
+    except ValueError:
+        return None
+    return low, high
+
+
+def part_text(part: Part) -> str:
+    """Return a part of a range as it is typed."""
+    return part if isinstance(part, str) else ",".join(map(str, part))
+
+
 def on_grid(knob: Any, value: float, rounded: Callable[[float], int]) -> float:
     """Return the number of a knob with steps that is next to a value."""
-    steps = rounded(round((value - knob.min_value) / knob.step, 9))
-    found: float = knob.min_value + steps * knob.step
-    return found if isinstance(knob.step, int) else round(found, 9)
+    least, step = knob.min_value, knob.step or 1
+    if knob.sampling == "log" and knob.step is not None:
+        found = least * step ** rounded(round(math.log(value / least, step), 9))
+    else:
+        found = least + step * rounded(round((value - least) / step, 9))
+    return int(found) if type(knob).__name__ == "Int" else round(found, 9)
 
 
 def can_be_active(knob: Any, space: Any) -> bool:
@@ -168,14 +210,7 @@ def checked(
     Raises:
         InputError: there is no such knob, or the value is outside its range.
     """
-    named = [knob for knob in knobs if knob.name == name]
-    if not named:
-        known = list(dict.fromkeys(knob.name for knob in knobs))
-        raise InputError(
-            f"a knob of this study ({', '.join(known)})",
-            repr(name),
-            suggestion(name, known) + "`vision-tuner space STUDY` describes them",
-        )
+    named = checked_name(name, knobs)
     for known_value in extra:
         if str(known_value) == str(value):
             return known_value
@@ -190,11 +225,28 @@ def checked(
     )
 
 
+def checked_name(name: str, knobs: Sequence[Any]) -> list[Any]:
+    """Return the knobs of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = [knob for knob in knobs if knob.name == name]
+    if not named:
+        known = list(dict.fromkeys(knob.name for knob in knobs))
+        raise InputError(
+            f"a knob of this study ({', '.join(known)})",
+            repr(name),
+            suggestion(name, known) + "`vision-tuner space STUDY` describes them",
+        )
+    return named
+
+
 def accept(knob: Any, value: Value) -> Value | None:
     """Return `value` as the type of `knob`, or None where it does not fit."""
     kind = type(knob).__name__
     if kind == "Fixed":
-        return knob.value if str(knob.value) == str(value) else None
+        return knob.value if as_typed(knob.value) == as_typed(value) else None
     if kind in ("Choice", "Boolean"):
         choices = [False, True] if kind == "Boolean" else knob.values
         for choice in choices:

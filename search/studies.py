@@ -30,7 +30,7 @@ class Study:
         epochs: most epochs of one trial.
         trials: number of configurations; None = what the tuner plans.
         fixed: knob -> value, taken out of the search.
-        narrowed: knob -> [lowest, highest], or the choices that are left.
+        narrowed: knob -> `LOW..HIGH` of a number, or the choices that are left.
         limit_train: train on that many images, drawn evenly; None = all.
         image_size: edge in pixels of what the network sees; None = its default.
         weights: `imagenet`, `none` or a path, for pretrained parts.
@@ -84,7 +84,7 @@ class Study:
     total_epochs: int | None = None
     augmented_passes: int | None = None
     precision: str = PRECISIONS[0]
-    narrowed: dict[str, list[Value]] = field(default_factory=dict)
+    narrowed: dict[str, str | list[Value]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:

@@ -139,7 +139,7 @@ def test_limited_training_sets_are_fixed_balanced_and_nested() -> None:
 def test_limited_and_joined_sets_stay_in_their_files() -> None:
     prepared = classification()
     stored, masks = prepared.open("train", "segmentation")
-    images, limited_masks = prepared.open_train("segmentation", 50, seed=1)
+    images, limited_masks = prepared.train_rows("segmentation", 50, seed=1)
     assert images.parts[0].filename == stored.filename
     rows = images.places
     assert (images.shape, images.nbytes) == (
@@ -150,11 +150,14 @@ def test_limited_and_joined_sets_stay_in_their_files() -> None:
     assert np.array_equal(images[3:9], stored[rows[3:9]])
     assert np.array_equal(limited_masks[[4, 4, 1]], masks[rows[[4, 4, 1]]])
 
+    in_memory, _ = prepared.open_train("segmentation", 50, seed=1)
+    assert isinstance(in_memory, np.ndarray) and np.array_equal(in_memory, images)
     both = joined(images, prepared.open("validation", "segmentation")[0])
     expected = np.concatenate(
         [stored[rows], prepared.open("validation", "segmentation")[0]]
     )
     assert np.array_equal(both, expected)
+    assert np.array_equal(both[51], expected[51])  # of the second part
     mixed = np.random.default_rng(0).permutation(len(expected))[:60]
     assert np.array_equal(both[mixed], expected[mixed])
 

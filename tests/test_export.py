@@ -36,7 +36,7 @@ from search.exporting.formats import (
 )
 from search.exporting.inference_models import ensemble_model, inference_model
 from search.exporting.manifest import current_exports
-from search.exporting.usage import CODE
+from search.exporting.usage import CODE, usage
 from search.listing import study_state
 from search.paths import study_paths
 from search.records import (
@@ -302,6 +302,17 @@ def test_the_code_of_the_model_card_runs_every_kind_of_file(exports, task):
     assert done.returncode == 0, done.stderr
     shape = "(3,)" if task == "classification" else "(16, 24)"
     assert done.stdout.splitlines()[-1] == f"SHAPE {shape}"
+
+
+def test_the_code_of_a_card_without_the_ensemble_has_the_threshold_of_its_file(exports):
+    records = exports["segmentation"].records
+    single = [item for item in records if item.model == "best_single"]
+    thresholds = {"ensemble": 0.4, "best_single": 0.6}
+    text = usage(single, [16, 24, 3], "segmentation", thresholds)
+    assert "best_single.keras" in text and ">= 0.60" in text
+    assert usage([], [16, 24, 3], "segmentation", thresholds) == (
+        "No file passed its check.\n"
+    )
 
 
 def test_the_model_card_says_how_good_the_models_are(exports):

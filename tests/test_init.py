@@ -248,6 +248,8 @@ def test_another_name_counts_beside_a_study_file(
         ("[study]\nepochs = true\n", "a whole number. Received: True"),
         ('[study]\nstart_from = "baselines"\n', "a list of strings"),
         ("[study]\nobjective = 1\n", "a string or a list of strings"),
+        ("[narrowed]\nrate = [[0.1, 0.2]]\n", "a list of choices for rate"),
+        ("[narrowed]\nrate = 2020-01-01\n", "a list of choices for rate"),
         ('[study]\ndataset = "x"\nhypermodel = "unet"\nobjective = "dice"\n', "val_…"),
     ],
 )

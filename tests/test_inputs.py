@@ -124,29 +124,39 @@ def test_a_narrowed_knob_has_a_part_of_its_range_and_a_default_within() -> None:
             hp.Float("rate", 1e-4, 1e-1, sampling="log", default=1e-2)
             hp.Float("dropout", 0.0, 0.5, step=0.1)
             hp.Int("depth", 1, 9, step=2)
+            hp.Choice("size", [16, 32, 64], default=16)
+            hp.Int("width", 4, 64, step=2, sampling="log")
 
     words = "backbone=resnet,mobilenet rate=1e-4..1e-3 dropout=0.15..0.4 depth=2..7"
-    space = declare_space(Knobs(), {}, parse_narrowed(words.split()))
+    space = declare_space(Knobs(), {}, parse_narrowed(f"{words} width=12..40".split()))
     ranges = {knob.name: (range_of(knob), knob.default) for knob in space.space}
     assert ranges == {  # without blocks, which only VGG16 has
         "backbone": ("mobilenet or resnet", "mobilenet"),
         "rate": ("0.0001 … 0.001, log", 1e-3),
         "dropout": ("0.2 … 0.4", 0.2),
         "depth": ("3 … 7", 3),
+        "size": ("16, 32 or 64", 16),
+        "width": ("16 … 32, log", 16),
     }
-    drawn = [knob.random_sample(seed) for seed in range(40) for knob in space.space[3:]]
-    assert set(drawn) == {3, 5, 7}
+    depth, width = space.space[3], space.space[5]
+    assert {depth.random_sample(seed) for seed in range(40)} == {3, 5, 7}
+    assert {width.random_sample(seed) for seed in range(40)} == {16, 32}
+    some = declare_space(Knobs(), {}, {"size": "20..64"})
+    assert {range_of(k) for k in some.space if k.name == "size"} == {"32 or 64"}
 
 
 @pytest.mark.parametrize(
     ("fixed", "words", "told"),
     [
-        ({}, "depth=2..9", "depth 1 … 5"),
+        ({}, "depth=2..9", "1 … 5"),
         ({}, "depth=4..2", "LOW..HIGH"),
-        ({}, "depth=2,3,4", "LOW..HIGH"),
-        ({}, "depth=3", "--fix depth=3"),
+        ({}, "depth=2,4", "LOW..HIGH"),
+        ({}, "depth=2.2..2.8", "at least two values"),
+        ({}, "depth=3", "--fix takes a single value"),
         ({}, "depth=", "KNOB=LOW..HIGH"),
         ({}, "optimizer=adam,lion", "adam or sgd"),
+        ({}, "optimizer=0..1", "adam or sgd"),
+        ({}, "residual=true,false", "true or false"),
         ({}, "depht=1..2", "Did you mean depth"),
         ({"depth": 2}, "depth=1..2", "fixed or narrowed"),
     ],
@@ -156,18 +166,43 @@ def test_what_cannot_be_narrowed_is_told(fixed: Any, words: str, told: str) -> N
         declare_space(Toy(), fixed, parse_narrowed([words]))
 
 
+def test_a_knob_of_two_conditions_is_narrowed_where_it_has_such_values() -> None:
+    class Rates:
+        def declare(self, hp: Any) -> None:
+            hp.Choice("optimizer", ["adam", "sgd"])
+            with hp.conditional_scope("optimizer", ["adam"]):
+                hp.Float("rate", 1e-4, 1e-2, sampling="log")
+            with hp.conditional_scope("optimizer", ["sgd"]):
+                hp.Float("rate", 1e-2, 1.0, sampling="log")
+
+    space = declare_space(Rates(), {}, {"rate": "0.1..0.5"})
+    found = [range_of(knob) for knob in space.space if knob.name == "rate"]
+    assert found == ["0.0001 … 0.01, log", "0.1 … 0.5, log"]
+
+
+def test_a_fixed_number_opens_what_depends_on_it_however_it_is_written() -> None:
+    class Widths:
+        def declare(self, hp: Any) -> None:
+            hp.Choice("growth", [1.5, 2.0])
+            with hp.conditional_scope("growth", [2]):
+                hp.Int("groups", 1, 4)
+
+    names = [knob.name for knob in declare_space(Widths(), {"growth": 2.0}).space]
+    assert names == ["growth", "groups"]
+
+
 def test_narrowed_knobs_are_of_the_study_and_add_to_those_of_its_file(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "study.toml"
     file.write_text(
         '[study]\ndataset = "shapes"\nhypermodel = "convnet"\n'
-        "[narrowed]\nstages = [2, 3]\n"
+        '[narrowed]\nstages = "2..3"\n'
     )
     paths_of = paths_in(tmp_path)
-    more = {"narrowed": {"learning_rate": [0.001, 0.01]}}
+    more = {"narrowed": {"learning_rate": "0.001..0.01"}}
     study = chosen_study(str(file), None, None, None, more, paths_of)
-    assert study.narrowed == {"stages": [2, 3], "learning_rate": [0.001, 0.01]}
+    assert study.narrowed == {"stages": "2..3", "learning_rate": "0.001..0.01"}
     plain = replace(study, narrowed={})
     assert fingerprint(study, "data", None) != fingerprint(plain, "data", None)
     record_study(paths_of(study.name), study, {}, "mark", "")

@@ -97,8 +97,10 @@ def test_a_second_look_that_was_killed_goes_on_under_its_line(paths):
     seal(paths, CHOICES, ASKED, OPTIONS, again=False)
     scored(paths)
     other = {"ensemble": {"weights": {"a": 1.0}}}
-    for _ in range(2):
-        assert seal(paths, other, ["a"], OPTIONS, again=True) == 2
+    assert seal(paths, other, ["a"], OPTIONS, again=True) == 2
+    write_json(paths.choices, {"edited": "meanwhile"})
+    assert seal(paths, other, ["a"], OPTIONS, again=True) == 2
+    check_seal(paths)
     assert seal(paths, other, ["a"], OPTIONS | {"tta": ["flip"]}, again=True) == 3
     scored(paths, look=3)
     assert seal(paths, other, ["a"], OPTIONS | {"tta": ["flip"]}, again=True) == 4

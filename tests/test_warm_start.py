@@ -88,6 +88,18 @@ def test_the_best_of_an_earlier_study_are_tried_first(tmp_path: Path) -> None:
     assert len(told.first) == BEST_AGAIN
 
 
+def test_what_a_narrowed_knob_has_not_is_told_of_no_other(tmp_path: Path) -> None:
+    earlier_study(tmp_path)
+    of = study(start_from=["old"], narrowed={"depth": "3..5"})
+    hp = keras_tuner.HyperParameters()
+    hp.Float("learning_rate", 1e-4, 1e-1, sampling="log", default=1e-2)
+    hp.Int("depth", 3, 5, default=3)
+    told = warm_start(of, paths(tmp_path), hp, {})
+    depths = {values["depth"] for values, _ in told.earlier}
+    assert depths and depths <= {3, 4, 5}
+    assert any("depth is narrowed" in note for note in told.notes)
+
+
 def test_all_its_results_are_told_best_first(tmp_path: Path) -> None:
     earlier_study(tmp_path)
     told = warm_start(study(start_from=["old"]), paths(tmp_path), space(), {})

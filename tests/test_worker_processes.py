@@ -252,6 +252,21 @@ def start_worker_again(failures: int, number: int) -> Callable[..., WorkerProces
     return start
 
 
+def test_without_any_worker_it_is_not_waited_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> WorkerProcess:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    executor = workers(tmp_path, [])
+    monkeypatch.setattr(worker_processes, "start_worker", refuse)
+    monkeypatch.setattr(worker_processes, "SECONDS_WITHOUT_ANY", 0.0)
+    executor.submit(order(tmp_path))
+    with pytest.raises(BlockingIOError):
+        outcome_of(executor)
+    executor.close()
+
+
 def test_an_order_without_a_worker_is_paused_where_the_user_ends_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,11 +79,14 @@ def read_study_file(path: Path) -> dict[str, Any]:
                 " leaves some values",
             )
     for knob, values in content.get("narrowed", {}).items():
-        if not isinstance(values, list):
+        is_list = isinstance(values, list) and all(
+            isinstance(value, bool | int | float | str) for value in values
+        )
+        if not is_list and not isinstance(values, str):
             raise InputError(
-                f"a list of values for {knob} in [narrowed] of {path}",
+                f'"LOW..HIGH" or a list of choices for {knob} in [narrowed] of {path}',
                 repr(values),
-                "Write [lowest, highest], or the choices that are left",
+                "Write one of these",
             )
     missing = [key for key in REQUIRED if key not in settings]
     if missing:

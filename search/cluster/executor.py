@@ -244,8 +244,11 @@ class RayExecutor:
         elif self._places and not self._is_told:
             self._is_told = self._places[0].idle() > SECONDS_TO_OPEN
             if self._is_told:
-                wanted = f"{self._cpus:g} CPUs and {self._gpus:g} GPUs"
-                self._say(f"waiting for {wanted} that others of the cluster hold")
+                gpus = f" and --gpus-per-trial {self._gpus:g}" if self._gpus else ""
+                self._say(
+                    f"Ray has started no worker for {SECONDS_TO_OPEN:.0f} s; asked for:"
+                    f" --cpus-per-trial {self._cpus:g}{gpus}"
+                )
 
     def _new_place(self) -> RemotePlace:
         number, self._made = self._made, self._made + 1

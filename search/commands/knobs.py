@@ -21,13 +21,13 @@ def parse_fixed(assignments: list[str], option: str = "--fix") -> Values:
     return fixed
 
 
-def parse_narrowed(assignments: list[str]) -> dict[str, list[Value]]:
-    """Parse `KNOB=LOW..HIGH` and `KNOB=A,B` into typed values.
+def parse_narrowed(assignments: list[str]) -> dict[str, str | list[Value]]:
+    """Parse `KNOB=LOW..HIGH`, which stays a text, and `KNOB=A,B` into values.
 
     Raises:
         InputError: a word is neither.
     """
-    narrowed = {}
+    narrowed: dict[str, str | list[Value]] = {}
     for word in assignments:
         name, equals, text = word.partition("=")
         parts = text.split("..") if ".." in text else text.split(",")
@@ -37,7 +37,8 @@ def parse_narrowed(assignments: list[str]) -> dict[str, list[Value]]:
                 repr(word),
                 "Write one knob and its values",
             )
-        narrowed[name.strip()] = [parse_value(part.strip()) for part in parts]
+        values = [parse_value(part.strip()) for part in parts]
+        narrowed[name.strip()] = text.strip() if ".." in text else values
     return narrowed
 
 

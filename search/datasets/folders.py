@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 DEFAULT_EDGES = {"classification": 64, "segmentation": 128}
 CUT_FRACTION = 0.15
 # Raised where the same files are cut or read in another way: they are prepared again.
-RULES = 3
+RULES = 2
 
 
 def find_folder(request: Request) -> Source:
@@ -208,15 +208,15 @@ def refuse_soft_edges(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> 
 def refuse_two_meanings(values: NDArray[np.bool_], files: Sequence[ImageFile]) -> None:
     """Raise InputError where 255 is foreground in most masks, by the look of them.
 
-    It is void in all as soon as one holds another number; but then it is seen beside
-    others more often than alone.
+    It is void in all as soon as one holds another number; but void is seen beside
+    others, and not alone in more masks than hold others.
 
     Args:
         values: (n, 256) which values each mask holds.
     """
     others = values[:, 1:255].any(axis=1)
     beside, alone = values[:, 255] & others, values[:, 255] & ~others
-    if others.any() and alone.sum() > beside.sum():
+    if others.any() and alone.sum() > max(beside.sum(), others.sum()):
         first, odd = files[int(np.argmax(alone))], files[int(np.argmax(others))]
         raise InputError(
             "masks that agree on what 255 means",

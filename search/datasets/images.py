@@ -101,15 +101,16 @@ def rgb(image: Image.Image) -> Pixels:
 def eight_bits(values: NDArray[Any]) -> Pixels:
     """Bring numbers of any type to 0–255.
 
-    Floats up to 1 count as fractions; whole numbers of more than 8 bits as 16, whatever
-    this image holds of them, so that all images of a series are made alike.
+    Floats up to 1 count as fractions, whole numbers above 255 as 16 bits; those that
+    are stored in 16 bits whatever they are, so that a series is made alike.
     """
     if values.dtype == np.uint8:
         return values
+    top = values.max(initial=0)
     if values.dtype.kind == "f":
-        factor = 255.0 if values.max(initial=0) <= 1 else 1.0
+        factor = 255.0 if top <= 1 else 1.0
     else:
-        factor = 1 / 257
+        factor = 1 / 257 if values.dtype.itemsize == 2 or top > 255 else 1.0
     scaled = np.nan_to_num(values * factor)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 

@@ -115,11 +115,13 @@ def groups_of_copies(looks: Sequence[Look | None]) -> list[list[int]]:
         if found is not None and found.thumbnail.std() > 0:
             by_digest[found.digest].append(row)
     groups = list(by_digest.values())
-    merged = joined(groups, [looks[group[0]] for group in groups])
+    merged = joined_groups(groups, [looks[group[0]] for group in groups])
     return [sorted(group) for group in merged if len(group) > 1]
 
 
-def joined(groups: list[list[int]], firsts: Sequence[Look | None]) -> list[list[int]]:
+def joined_groups(
+    groups: list[list[int]], firsts: Sequence[Look | None]
+) -> list[list[int]]:
     """Join groups whose thumbnails are the same but for compression.
 
     In the order of their mean level each is compared with those up to a few grey levels

@@ -74,8 +74,18 @@ class PreparedDataset:
             )
         return self._array(split, "images"), self._array(split, TARGETS[task])
 
-    def open_train(self, task: Task, limit: int | None, seed: int) -> tuple[Any, Any]:
-        """Open the training split, or a fixed part of it (images and masks as `Rows`).
+    def open_train(self, task: Task, limit: int | None, seed: int) -> Arrays:
+        """Open the training split, or a fixed part of it as arrays in memory.
+
+        Args and errors as of `train_rows`.
+        """
+        images, targets = self.train_rows(task, limit, seed)
+        return np.asarray(images), np.asarray(targets)
+
+    def train_rows(self, task: Task, limit: int | None, seed: int) -> tuple[Any, Any]:
+        """Open the training split, or a fixed part of it that stays in its files.
+
+        Images and masks are then `Rows`, labels an array.
 
         Args:
             limit: number of images, drawn with the classes in their shares; more
@@ -93,7 +103,7 @@ class PreparedDataset:
         return Rows((images,), rows), some
 
     def trained_on(self, limit: int | None) -> int:
-        """Return how many images `open_train` opens."""
+        """Return how many images `train_rows` opens."""
         return min(self.sizes["train"], limit or self.sizes["train"])
 
     def coarse(self, split: str) -> NDArray[np.int32] | None:

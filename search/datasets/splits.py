@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from search.errors import InputError
 
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
 Labels = NDArray[np.int32]
 
 
@@ -16,7 +16,7 @@ def cut(
     fractions: dict[str, float],
     seed: int,
     class_names: Sequence[str] = (),
-) -> dict[str, Rows]:
+) -> dict[str, RowNumbers]:
     """Cut rows into splits that hold each class in the same share.
 
     Args:
@@ -32,14 +32,15 @@ def cut(
         InputError: a class has fewer rows than there are splits.
     """
     rng = np.random.default_rng(seed)
-    parts: dict[str, list[Rows]] = {name: [] for name in ("train", *fractions)}
+    parts: dict[str, list[RowNumbers]] = {name: [] for name in ("train", *fractions)}
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
         if len(rows) <= len(fractions):
             raise InputError(
-                f"at least {len(parts)} different images of each class, to cut"
+                f"at least {len(parts)} different images"
+                f"{' of each class' if class_names else ''}, to cut"
                 f" {', '.join(parts)} from",
-                f"{len(rows)} of {class_names[label] if class_names else label}",
+                f"{len(rows)}{f' of {class_names[label]}' if class_names else ''}",
                 "Add images, or leave the class out",
             )
         start = 0
@@ -53,11 +54,11 @@ def cut(
 
 def cut_with_copies(
     labels: Labels,
-    first: Rows,
+    first: RowNumbers,
     fractions: dict[str, float],
     seed: int,
     class_names: Sequence[str] = (),
-) -> dict[str, Rows]:
+) -> dict[str, RowNumbers]:
     """Cut rows as `cut` does; copies go where the first of them goes.
 
     Args:
@@ -71,7 +72,7 @@ def cut_with_copies(
     }
 
 
-def limited(labels: Labels, limit: int, seed: int) -> Rows:
+def limited(labels: Labels, limit: int, seed: int) -> RowNumbers:
     """Draw `limit` rows, classes in their shares and each at least once.
 
     The draws of one seed are nested: a larger one holds every smaller one.
@@ -89,7 +90,7 @@ def limited(labels: Labels, limit: int, seed: int) -> Rows:
     return np.sort(stratified_order(labels, seed)[:limit])
 
 
-def stratified_order(labels: Labels, seed: int) -> Rows:
+def stratified_order(labels: Labels, seed: int) -> RowNumbers:
     """Order rows so that every prefix holds the classes in about their shares."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(labels))

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def contents_of(index: dict[str, Any], scratch: Path, seed: int) -> Contents:
         names=index["names"],
         class_names=index["class_names"],
         coarse_names=index["coarse_names"],
-        splits=splits_of(index["official"], images, labels, seed),
+        splits=splits_of(index["official"], images, labels, seed, index["class_names"]),
     )
 
 
@@ -181,6 +182,7 @@ def splits_of(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
     seed: int,
+    class_names: Sequence[str] = (),
 ) -> dict[str, NDArray[np.intp]]:
     """Return split -> rows: the official ones, the missing ones cut from `train`.
 
@@ -206,5 +208,7 @@ def splits_of(
     # studies on record have their validation images from a cut that ignores them.
     keeps_copies = "test" in missing
     first = first_of_copies(images, train) if keeps_copies else np.arange(len(train))
-    parts = cut_with_copies(np.asarray(labels[train]), first, missing, seed)
+    parts = cut_with_copies(
+        np.asarray(labels[train]), first, missing, seed, class_names
+    )
     return rows | {name: train[part] for name, part in parts.items()}

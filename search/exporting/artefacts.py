@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import StorageError, first_line
+from search.errors import StorageError
 from search.exporting import export_check
 from search.exporting.descriptions import Description, embed_description
 from search.exporting.formats import FORMATS, Quantisation, check_backend, check_formats
@@ -36,7 +36,7 @@ from search.files import (
 )
 from search.records import Exported
 from search.scoring import evaluation
-from search.training.failures import is_storage, tells_of_storage
+from search.training.failures import brief, is_storage, tells_of_storage
 
 Array = NDArray[Any]
 
@@ -222,8 +222,7 @@ def write_artefact(
             raise no_room(path, error) from error
         # Exporters fail with whatever their converter raised.
         raise ExportError(
-            f"{path.name} could not be written: "
-            f"{type(error).__name__}: {first_line(error)}"
+            f"{path.name} could not be written: {brief(error)}"
         ) from error
     return written
 

@@ -114,7 +114,7 @@ def model_card(
         files="\n".join(file_row(item) for item in exported),
         layers="".join(map(layers_note, exported)),
         shape=", ".join(map(str, shape)),
-        usage=usage(exported, shape, study.task, record.threshold),
+        usage=usage(exported, shape, study.task, thresholds_of(record)),
         meaning=MEANINGS[study.task].format(
             threshold=record.threshold, single=record.best_single.threshold
         ),
@@ -123,6 +123,15 @@ def model_card(
         command=about.get("command", ""),
         licence=licence_of(study),
     )
+
+
+def thresholds_of(record: Ensemble) -> dict[str, float]:
+    """Return model -> the probability from which on a pixel is foreground."""
+    return {
+        "ensemble": record.threshold,
+        "best_single": record.best_single.threshold,
+        "student": float((record.student or {}).get("threshold", 0.5)),
+    }
 
 
 def models_of(record: Ensemble) -> list[str]:

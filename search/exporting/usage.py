@@ -1,10 +1,13 @@
 """Code for the model card: how its files are used without vision-tuner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import indent
 
 from search.exporting.formats import FORMATS
 from search.records import Exported, Task
+
+# The first of these that was exported is shown.
+MODELS = ("ensemble", "best_single", "student")
 
 PICTURE = """\
 import numpy as np
@@ -72,18 +75,27 @@ ANSWERS = {
 
 
 def usage(
-    exported: Sequence[Exported], shape: Sequence[int], task: Task, threshold: float
+    exported: Sequence[Exported],
+    shape: Sequence[int],
+    task: Task,
+    thresholds: Mapping[str, float],
 ) -> str:
-    """Return Markdown with code for every runtime that runs one of the files.
+    """Return Markdown with code for every runtime that runs a file of one model.
 
     Args:
         shape: (height, width, channels) of the images.
-        threshold: of the foreground, for the model in the code.
+        thresholds: model -> of the foreground.
     """
+    models = [item.model for item in exported]
+    if not models:
+        return "No file passed its check.\n"
+    model = next(name for name in MODELS if name in models)
+    threshold = thresholds[model]
     first: dict[str, str] = {}
     for item in exported:
-        file = item.path.rpartition("/")[2]
-        first.setdefault(FORMATS[item.format].runtime, file)
+        if item.model == model:
+            file = item.path.rpartition("/")[2]
+            first.setdefault(FORMATS[item.format].runtime, file)
     height, width = shape[:2]
     parts = [indented(PICTURE.format(width=width, height=height))]
     for runtime, file in first.items():

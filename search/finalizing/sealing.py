@@ -140,6 +140,7 @@ def seal(
     """
     entries, mark = ledger(paths), digest(choices)
     if entries and again and is_the_same_look(paths, entries, mark, asked, options):
+        write_json(paths.choices, choices)  # it may have been edited
         return len(entries)
     if entries and not again:
         sealed = entries[-1].get("choices")

@@ -259,7 +259,7 @@ class Finalizing:
         """Write what the ensemble says of the images the student trains on."""
         orders = [self.order(library[key]) for key in blend.weights]
         predictions = self.predict(orders, "train")
-        targets = self.data.open_train(
+        targets = self.data.train_rows(
             self.study.task, self.study.limit_train, self.study.seed
         )[1]
         write_array(path, soft_targets(self.study.task, predictions, blend, targets))

@@ -38,7 +38,7 @@ def when_there_is_room(
             write()
             return
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in (*NO_ROOM, *NO_PROCESS):
                 raise StorageError(refusal(folder, error)) from error
             say(f"waiting for room in {folder}: {error.strerror}")
             if is_stopped():

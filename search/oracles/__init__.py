@@ -38,14 +38,15 @@ class Entry(NamedTuple):
 
     Attributes:
         place: `module:Class`; imported when used, because it needs Keras.
-        is_tellable: it can be told of earlier results and further objectives.
+        is_ours: not keras-tuner's: it is given its brackets, and can be told of earlier
+            results and further objectives.
         may_end_early: it may find nothing more to draw or to promote before its plan
             is done.
     """
 
     place: str
     schedule: Schedule = "full"
-    is_tellable: bool = True
+    is_ours: bool = True
     may_end_early: bool = False
 
 
@@ -61,15 +62,15 @@ ORACLES = {
     "kt-hyperband": Entry(
         "keras_tuner.oracles:HyperbandOracle",
         "brackets",
-        is_tellable=False,
+        is_ours=False,
         may_end_early=True,
     ),
     "kt-bayesian": Entry(
-        "keras_tuner.oracles:BayesianOptimizationOracle", is_tellable=False
+        "keras_tuner.oracles:BayesianOptimizationOracle", is_ours=False
     ),
 }
 # What is assumed of one of another package.
-OTHER = Entry("", is_tellable=False)
+OTHER = Entry("", is_ours=False)
 DEFAULT_TRIALS = 20
 # Entry points: name = module:Class
 GROUP = "vision_tuner.tuners"
@@ -125,8 +126,8 @@ def check_tuner(name: str) -> None:
 
 def check_tellable(study: Study) -> None:
     """Raise InputError where the tuner cannot be told what `--start-from` names."""
-    if study.start_from and not entry_of(study.tuner).is_tellable:
-        tellable = [name for name, entry in ORACLES.items() if entry.is_tellable]
+    if study.start_from and not entry_of(study.tuner).is_ours:
+        tellable = [name for name, entry in ORACLES.items() if entry.is_ours]
         raise InputError(
             f"--start-from with one of our tuners ({', '.join(tellable)})",
             study.tuner,
@@ -167,7 +168,7 @@ def make_oracle(
     options = budget(study, kind)
     if takes(kind, "allow_new_entries"):
         options["allow_new_entries"] = False
-    if entry_of(study.tuner).is_tellable:
+    if entry_of(study.tuner).is_ours:
         told = told or WarmStart()
         further = {name: direction_of(name) for name in study.further_objectives}
         options |= {"further": further, "first": told.first, "earlier": told.earlier}
@@ -199,7 +200,7 @@ def budget(study: Study, kind: type) -> dict[str, Any]:
         return {"max_epochs": study.epochs, "factor": HALVING_FACTOR, "plan": plan}
     if entry.schedule == "brackets":
         options = {"max_epochs": study.epochs, "factor": FACTOR}
-        own = {"brackets": brackets_of(study)} if entry.is_tellable else {}
+        own = {"brackets": brackets_of(study)} if entry.is_ours else {}
         return options | own
     trials = study.trials or DEFAULT_TRIALS
     options = {"max_trials": trials, "max_epochs": study.epochs}
@@ -237,7 +238,7 @@ def planned_rungs(study: Study) -> list[int]:
     entry = entry_of(study.tuner)
     if entry.schedule == "asynchronous":
         return list(halving_plan(study).bracket.epochs)
-    if entry.schedule == "brackets" and entry.is_tellable:
+    if entry.schedule == "brackets" and entry.is_ours:
         brackets = brackets_of(study)
         return sorted({epochs for bracket in brackets for epochs in bracket.epochs})
     return []

@@ -7,7 +7,7 @@ or length are not comparable, which was better mostly is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ def gathered_from(
             add_baselines(gathered, space, baselines)
         else:
             other = study_paths(name, paths.results_dir, paths.logs_dir)
-            told.append(add_study(gathered, other, space))
+            told.append(add_study(gathered, other, space, study.narrowed))
     in_turn = chain.from_iterable(zip_longest(*told))
     gathered.earlier.extend(result for result in in_turn if result is not None)
     return gathered
@@ -100,9 +100,13 @@ def add_baselines(
 
 
 def add_study(
-    gathered: WarmStart, other: StudyPaths, space: Any
+    gathered: WarmStart, other: StudyPaths, space: Any, narrowed: Collection[str]
 ) -> list[tuple[Values, float]]:
-    """Enqueue the best trials of an earlier study; return all, best first."""
+    """Enqueue the best trials of an earlier study; return all, best first.
+
+    Args:
+        narrowed: knobs of which only a part is searched now.
+    """
     study = open_study(other)
     trials = best_first(read_records(other.trials, Trial), study)
     known = {knob.name for knob in space.space}
@@ -114,10 +118,30 @@ def add_study(
         )
     from search.oracles.surrogate import normal_scores
 
+    inside = [t for t in trials if not is_outside(space, t.values, narrowed)]
+    if len(inside) < len(trials):
+        gathered.notes.append(
+            f"{len(trials) - len(inside)} of {len(trials)} trials of {other.name} are"
+            f" left out: {', '.join(narrowed)} is narrowed"
+        )
+    trials = inside
     configurations = [completed(space, trial.values) for trial in trials]
     scores = normal_scores(len(trials))
     gathered.first.extend(distinct(configurations)[:BEST_AGAIN])
     return list(zip(configurations, map(float, scores), strict=True))
+
+
+def is_outside(space: Any, values: Values, narrowed: Collection[str]) -> bool:
+    """Return whether a configuration has what was taken out of a narrowed knob.
+
+    Its score would else be told of another: the one with the default in its place.
+    """
+    return any(
+        knob.name in narrowed
+        and knob.name in values
+        and accept(knob, values[knob.name]) is None
+        for knob in space.space
+    )
 
 
 def best_first(trials: Sequence[Trial], study: Study) -> list[Trial]:

@@ -40,6 +40,7 @@ from search.reporting.statistics import (
     rank_agreements,
 )
 from search.scoring.pareto import COSTS, direction_of, front, value_of
+from search.spaces import part_text
 from search.wording import counted, values_text
 
 # How the message of an infeasible trial names the limit.
@@ -293,10 +294,10 @@ def environment_facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def narrowed_fact(
-    narrowed: Mapping[str, Sequence[Value]],
+    narrowed: Mapping[str, str | Sequence[Value]],
 ) -> list[tuple[str, str]]:
     """Return which parts of their ranges knobs were searched in, if in parts."""
-    parts = [f"{name} {', '.join(map(str, v))}" for name, v in narrowed.items()]
+    parts = [f"{name}={part_text(part)}" for name, part in narrowed.items()]
     return [("Narrowed knobs", "; ".join(parts))] if parts else []
 
 

@@ -138,4 +138,5 @@ def with_progress(outcome: Outcome, order: Order) -> Outcome:
 
 def brief(error: BaseException) -> str:
     """Return `Type: first line`, short enough for a table."""
-    return f"{type(error).__name__}: {first_line(error)}"[:300]
+    kind = type(error).__name__
+    return f"{kind}: {first_line(error)}"[:300] if str(error).strip() else kind

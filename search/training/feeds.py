@@ -119,7 +119,7 @@ class Batching:
 
 def training_images(order: Order, study: Study, data: PreparedDataset) -> Images:
     """Return the images and targets an order trains on."""
-    images, targets = data.open_train(study.task, study.limit_train, study.seed)
+    images, targets = data.train_rows(study.task, study.limit_train, study.seed)
     name: tuple[Any, ...] = (data.hashes["train"], len(images), study.seed)
     if order.soft_targets is not None:
         targets = np.load(order.soft_targets, mmap_mode="r", allow_pickle=False)

@@ -56,7 +56,7 @@ def predict_split(order: Order, pulse: Pulse = silent) -> Outcome:
     as float16, whose error of 5e-4 is far below what a threshold can see.
 
     Args:
-        pulse: called after each batch: a whole split may take an hour.
+        pulse: called before each batch: a whole split may take an hour.
     """
     study = Study(**order.study)
     path = prediction_path(order)
@@ -64,7 +64,7 @@ def predict_split(order: Order, pulse: Pulse = silent) -> Outcome:
         model = load_best(order)
         data = open_prepared(Path(order.data_folder))
         if order.split == "train":  # what was trained on, in the order of its targets
-            images, _ = data.open_train(study.task, study.limit_train, study.seed)
+            images, _ = data.train_rows(study.task, study.limit_train, study.seed)
         else:
             images, _ = data.open(order.split, study.task)
         size = BATCH_SIZE

@@ -43,6 +43,7 @@ class SearchEvents:
         self._best: float | None = None
         self._files: dict[str, EventFile] = {}
         self._graph_of: str | None = None
+        self._lacks_layout = False
 
     def progress(self, progress: Progress) -> None:
         """Write a point for a finished epoch."""
@@ -120,10 +121,11 @@ class SearchEvents:
     def _opened(self, run: str, first_step: int) -> EventFile:
         if run not in self._files:
             folder = self._paths.logs / run
-            is_new = not folder.exists()
+            self._lacks_layout |= run == RUN and not folder.exists()
             self._files[run] = EventFile(folder, first_step)
-            if is_new and run == RUN:
+            if self._lacks_layout and run == RUN:
                 self._files[run].summary(0, layout_summary())
+                self._lacks_layout = False
         return self._files[run]
 
     def _try(self, write: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ from search.workers.worker import STOP
 
 POLL_SECONDS = 0.5
 SECONDS_BETWEEN_NOTICES = 10.0
+SECONDS_WITHOUT_ANY = 900.0
 MOST_LOG_BYTES = 10**6
 
 Message = tuple[int, int, Outcome | Progress | Beat | None]
@@ -74,6 +75,7 @@ class WorkerProcesses:
         self._messages: queue.Queue[Message] = queue.Queue()
         self._looked = time.monotonic()
         self._noticed = -SECONDS_BETWEEN_NOTICES
+        self._without_any: float | None = None
         self._stopped = False
         remove_abandoned()
         prune_compiled()
@@ -222,8 +224,15 @@ class WorkerProcesses:
             order = place.order
             if self._stopped and order is not None:
                 place.order = None
-                return with_progress(Outcome(order.order_id, "PAUSED"), order)
+                paused = Outcome(order.order_id, "PAUSED", notes=list(place.notes))
+                return with_progress(paused, order)
             now = time.monotonic()
+            if all(each.process is None for each in self._places):
+                self._without_any = self._without_any or now
+                if now - self._without_any > SECONDS_WITHOUT_ANY:
+                    raise  # nothing of ours runs that could make room
+            else:
+                self._without_any = None
             if now - self._noticed >= SECONDS_BETWEEN_NOTICES:
                 self._noticed = now
                 self._say(f"waiting for room for a worker: {error.strerror}")
