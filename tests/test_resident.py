@@ -12,6 +12,7 @@ from test_training import arrays, ignore, never, order
 
 from hypermodels.resident import gathered
 from search.datasets import PreparedDataset, prepare
+from search.datasets.rows import Rows
 from search.orders import Outcome
 from search.training import checkpoints, streams
 from search.training.streams import stream_of
@@ -52,6 +53,14 @@ def test_rows_are_the_batches_of_an_epoch(size: int, parts: int) -> None:
             np.testing.assert_array_equal(images, of_images)
             np.testing.assert_array_equal(halves, of_halves)
             assert (images.dtype, halves.dtype) == (np.uint8, np.float32)
+
+
+def test_rows_of_files_are_put_on_the_device_as_they_are_read() -> None:
+    some = Rows((IMAGES[:6], IMAGES[6:]), np.array([9, 0, 5, 6]))
+    stream = stream_of((some, LABELS[:4]), 2)
+    assert stream.is_resident
+    found = [np.asarray(gathered(stream.source[step])[0]) for step in range(2)]
+    np.testing.assert_array_equal(np.concatenate(found), IMAGES[[9, 0, 5, 6]])
 
 
 def test_data_larger_than_their_room_are_read_in_batches(
