@@ -82,7 +82,7 @@ def environments(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str
     """
     if before is None:
         return {"environment": now}
-    first, later = before["environment"], before.get("later_environments", [])
+    first, later = before.get("environment", now), before.get("later_environments", [])
     if now not in (first, *later):
         later = [*later, now]
     return {"environment": first} | ({"later_environments": later} if later else {})

@@ -96,7 +96,7 @@ def compare(
     from dataclasses import asdict
 
     from search.beginning.inputs import chosen_study
-    from search.commands.knobs import parse_fixed, parse_narrowed, parse_value
+    from search.commands.knobs import of_a_study, parse_fixed, parse_value
     from search.commands.who_trains import who_trains
     from search.compare import compare
     from search.comparing.tables import print_comparison
@@ -106,16 +106,16 @@ def compare(
         name,
         dataset,
         hypermodel,
-        {
-            "epochs": epochs,
-            "fixed": parse_fixed(fix) if fix else None,
-            "narrowed": parse_narrowed(narrow) if narrow else None,
-            "limit_train": limit_train,
-            "image_size": image_size,
-            "weights": weights,
-            "seed": seed,
-            "skip_unreadable": skip_unreadable or None,
-        },
+        of_a_study(
+            fix=fix,
+            narrow=narrow,
+            skip_unreadable=skip_unreadable,
+            epochs=epochs,
+            limit_train=limit_train,
+            image_size=image_size,
+            weights=weights,
+            seed=seed,
+        ),
         lambda name: study_paths(name, results_dir, logs_dir),
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)

@@ -1,7 +1,24 @@
-"""Knobs and their values as they are typed behind `--fix` and `--narrow`."""
+"""Options that make a study: knobs as they are typed behind `--fix` and `--narrow`."""
+
+from typing import Any
 
 from search.errors import InputError
 from search.records import Value, Values
+
+
+def of_a_study(
+    *,
+    fix: list[str] | None,
+    narrow: list[str] | None,
+    skip_unreadable: bool,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return fields of `Study` from options, None for what was not given."""
+    return others | {
+        "fixed": parse_fixed(fix) if fix else None,
+        "narrowed": parse_narrowed(narrow) if narrow else None,
+        "skip_unreadable": skip_unreadable or None,
+    }
 
 
 def parse_fixed(assignments: list[str], option: str = "--fix") -> Values:

@@ -161,7 +161,7 @@ def space(
 ) -> None:
     """Show each knob of a study and what searching it costs."""
     from search.beginning.inputs import chosen_study
-    from search.commands.knobs import parse_fixed, parse_narrowed
+    from search.commands.knobs import of_a_study
     from search.space import print_space, space
 
     chosen = chosen_study(
@@ -169,18 +169,18 @@ def space(
         name,
         dataset,
         hypermodel,
-        {
-            "tuner": tuner,
-            "epochs": epochs,
-            "trials": trials,
-            "fixed": parse_fixed(fix) if fix else None,
-            "narrowed": parse_narrowed(narrow) if narrow else None,
-            "limit_train": limit_train,
-            "image_size": image_size,
-            "weights": weights,
-            "total_epochs": total_epochs,
-            "skip_unreadable": skip_unreadable or None,
-        },
+        of_a_study(
+            fix=fix,
+            narrow=narrow,
+            skip_unreadable=skip_unreadable,
+            tuner=tuner,
+            epochs=epochs,
+            trials=trials,
+            limit_train=limit_train,
+            image_size=image_size,
+            weights=weights,
+            total_epochs=total_epochs,
+        ),
         lambda name: study_paths(name, results_dir, logs_dir),
     )
     description = space(chosen, data_dir, human(as_json).print)

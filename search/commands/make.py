@@ -97,7 +97,7 @@ def search(
 ) -> None:
     """Run a search; the same command again goes on where it stopped."""
     from search.beginning.inputs import chosen_study, parse_duration
-    from search.commands.knobs import parse_fixed, parse_narrowed
+    from search.commands.knobs import of_a_study
     from search.commands.who_trains import who_trains
     from search.driving.budgets import seconds_left
     from search.finalize import finalize as run_finalize
@@ -114,32 +114,32 @@ def search(
         name,
         dataset,
         hypermodel,
-        {
-            "tuner": tuner,
-            "epochs": epochs,
-            "patience": patience,
-            "trials": trials,
-            "total_epochs": total_epochs,
-            "budget_seconds": parse_duration(budget) if budget else None,
-            "trial_timeout_seconds": parse_duration(trial_timeout)
+        of_a_study(
+            fix=fix,
+            narrow=narrow,
+            skip_unreadable=skip_unreadable,
+            tuner=tuner,
+            epochs=epochs,
+            patience=patience,
+            trials=trials,
+            total_epochs=total_epochs,
+            budget_seconds=parse_duration(budget) if budget else None,
+            trial_timeout_seconds=parse_duration(trial_timeout)
             if trial_timeout
             else None,
-            "fixed": parse_fixed(fix) if fix else None,
-            "narrowed": parse_narrowed(narrow) if narrow else None,
-            "start_from": start_from or None,
+            start_from=start_from or None,
             **objective_fields(objective or ()),
-            "limit_train": limit_train,
-            "image_size": image_size,
-            "weights": weights,
-            "max_flops": max_flops,
-            "max_parameters": max_parameters,
-            "max_latency_ms": max_latency_ms,
-            "augmented_passes": augmented_passes,
-            "precision": precision,
-            "seed": seed,
-            "skip_unreadable": skip_unreadable or None,
-            "balance_classes": balance_classes or None,
-        },
+            limit_train=limit_train,
+            image_size=image_size,
+            weights=weights,
+            max_flops=max_flops,
+            max_parameters=max_parameters,
+            max_latency_ms=max_latency_ms,
+            augmented_passes=augmented_passes,
+            precision=precision,
+            seed=seed,
+            balance_classes=balance_classes or None,
+        ),
         lambda name: study_paths(name, results_dir, logs_dir),
     )
     paths = study_paths(chosen.name, results_dir, logs_dir)

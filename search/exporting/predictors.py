@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import InputError
+from search.errors import InputError, first_line
 from search.exporting.descriptions import Description, read_description
 from search.exporting.export_check import RUNNERS
 from search.files import file_hash
@@ -154,12 +154,7 @@ def described(path: Path) -> Description | None:
 
 def unusable(path: Path, error: Exception) -> InputError:
     """Return the error of a model file that cannot be used."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InputError(
-        f"a whole model in {path}",
-        lines[0].rstrip("."),
-        "Export it again",
-    )
+    return InputError(f"a whole model in {path}", first_line(error), "Export it again")
 
 
 def load_predictor(path: Path) -> Predictor:
