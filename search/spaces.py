@@ -106,8 +106,8 @@ def narrow(knob: Any, part: Part) -> Any | None:
     ends = ends_of(part)
     if kind not in ("Int", "Float") or ends is None:
         return None
-    low, high = max(ends[0], knob.min_value), min(ends[1], knob.max_value)
-    if ends[0] < knob.min_value or ends[1] > knob.max_value or low >= high:
+    low, high = ends
+    if low < knob.min_value or high > knob.max_value:
         return None
     if knob.step is not None or kind == "Int":
         low, high = on_grid(knob, low, math.ceil), on_grid(knob, high, math.floor)
